@@ -1,0 +1,63 @@
+"""Remanence: lifelong memory for models and agents.
+
+Names are loaded when they are first used, so that importing the package, or asking the command for
+help, loads neither torch nor pydantic.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "learner": "remanence.systems:learner",
+    "load": "remanence.learner:load",
+    "Learner": "remanence.learner:Learner",
+    "Update": "remanence.learner:Update",
+    "Answer": "remanence.learner:Answer",
+    "Request": "remanence.learner:Request",
+    "Receipt": "remanence.learner:Receipt",
+    "Footprint": "remanence.footprint:Footprint",
+    "Trainer": "remanence.weights.trainer:Trainer",
+    "Part": "remanence.weights.part:Part",
+    "Model": "remanence.models.model:Model",
+    "system": "remanence.systems:system",
+    "Paper": "remanence.systems:Paper",
+    "run": "remanence.arena:run",
+    "compare": "remanence.arena:compare",
+    "attach": "remanence.weights.attach:attach",
+    "streams": "remanence.streams",
+    "systems": "remanence.systems",
+    "models": "remanence.models",
+    "errors": "remanence.errors",
+}
+
+__all__ = ["__version__", *_WHERE]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'remanence' has no attribute {name!r}")
+    module, _, attribute = _WHERE[name].partition(":")
+    loaded = importlib.import_module(module)
+    value = getattr(loaded, attribute) if attribute else loaded
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from remanence import errors, models, streams, systems
+    from remanence.arena import compare, run
+    from remanence.footprint import Footprint
+    from remanence.learner import Answer, Learner, Receipt, Request, Update, load
+    from remanence.models.model import Model
+    from remanence.systems import Paper, learner, system
+    from remanence.weights.attach import attach
+    from remanence.weights.part import Part
+    from remanence.weights.trainer import Trainer

@@ -1,0 +1,7 @@
+"""Small networks and encoders to learn with."""
+
+from remanence.models.heads import CosineHead, Head, LinearHead
+from remanence.models.model import Frozen, Model, split
+from remanence.models.networks import build
+
+__all__ = ["CosineHead", "Frozen", "Head", "LinearHead", "Model", "build", "split"]

@@ -1,0 +1,143 @@
+"""A model is a body, which makes features, and a head, which answers from them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from remanence.errors import UsageError
+from remanence.models.heads import Head, LinearHead
+
+
+class Model(nn.Module):
+    """A body and a head.
+
+    Parameters
+    ----------
+    body:
+        Any module from inputs (n, *shape) to features (n, width).
+    head:
+        From features to one score per class.
+
+    Shapes
+    ------
+    Inputs are raw: ``uint8`` images are scaled to [0, 1] here, other inputs pass as they are.
+    """
+
+    def __init__(self, body: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.body, self.head = body, head
+
+    @property
+    def classes(self) -> list[int]:
+        return self.head.classes
+
+    @staticmethod
+    def prepare(x: Tensor) -> Tensor:
+        """Raw inputs as the body takes them."""
+        return x.to(torch.float32).mul_(1 / 255) if x.dtype == torch.uint8 else x
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features (n, width) of raw inputs."""
+        features: Tensor = self.body(self.prepare(x))
+        return features
+
+    def forward(self, x: Tensor, entry: str | None = None) -> Tensor:
+        """Scores of raw inputs, or of activations that enter at `entry`."""
+        scores: Tensor = self.head(self.features(x) if entry is None else self.from_entry(x, entry))
+        return scores
+
+    def from_entry(self, activations: Tensor, entry: str) -> Tensor:
+        """Features from activations that enter before the layer `entry` of a sequential body.
+
+        ``"head"`` means that they are features already.
+        """
+        if entry == "head":
+            return activations
+        names = [name for name, _ in self.body.named_children()]
+        if not isinstance(self.body, nn.Sequential) or entry not in names:
+            raise UsageError(f"there is no layer {entry!r} to enter at: name one of {', '.join([*names, 'head'])}")
+        for layer in list(self.body.children())[names.index(entry) :]:
+            activations = layer(activations)
+        return activations
+
+    @contextmanager
+    def record(self, layers: list[str]) -> Iterator[dict[str, Tensor]]:
+        """Collect the outputs of named layers of the body during forward passes inside."""
+        found: dict[str, Tensor] = {}
+        known = dict(self.body.named_modules())
+        for layer in layers:
+            if layer not in known:
+                raise UsageError(f"there is no layer {layer!r} in the body: {', '.join(filter(None, known))}")
+
+        def keep(name: str) -> Any:
+            return lambda module, inputs, output: found.__setitem__(name, output)
+
+        handles = [known[layer].register_forward_hook(keep(layer)) for layer in layers]
+        try:
+            yield found
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+class Frozen(Model):
+    """A copy of a model that never changes and is deaf to `train()`."""
+
+    kind = "snapshots"
+
+    def __init__(self, model: Model) -> None:
+        twin = copy.deepcopy(model)
+        super().__init__(twin.body, twin.head)
+        for module in self.modules():
+            module.training = False
+            module.kind = "snapshots"  # type: ignore[assignment]
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        return self
+
+
+def split(module: nn.Module, head: str | None = None, *, outputs: int = 0, seed: int = 0) -> Model:
+    """Turn any module into a body and a growing head by taking its last linear layer off.
+
+    Parameters
+    ----------
+    module:
+        The user's network; it is changed in place (its last layer becomes the identity).
+    head:
+        Name of the layer to take off, ``"fc"``; by default the last ``nn.Linear`` found.
+    outputs:
+        0 for classification, the number of values for regression.
+
+    Raises
+    ------
+    UsageError
+        If there is no such layer, or it is not linear.
+
+    Example
+    -------
+    >>> split(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 10))).head.features
+    8
+    """
+    if isinstance(module, Model):
+        return module
+    linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear) and name]
+    name = head or (linear[-1] if linear else None)
+    if name is None:
+        raise UsageError("the model has no named linear layer to take off as its head: wrap it in Model(body, head)")
+    try:
+        last = module.get_submodule(name)
+    except AttributeError:
+        raise UsageError(f"the model has no layer {name!r}: its linear layers are {', '.join(linear)}") from None
+    if not isinstance(last, nn.Linear):
+        raise UsageError(
+            f"the layer {name!r} is {type(last).__name__}, expected Linear: name one of {', '.join(linear)}"
+        )
+    module.set_submodule(name, nn.Identity())
+    return Model(module, LinearHead(last.in_features, outputs, seed))

@@ -1,0 +1,316 @@
+"""What a stream is made of: rows, examples, experiences, test sets, and what of them is disclosed."""
+
+from __future__ import annotations
+
+import bisect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from remanence.errors import UsageError
+
+TaskKind = Literal["classification", "regression"]
+
+
+class Task(NamedTuple):
+    """What is asked of a learner, and how an answer is scored."""
+
+    kind: TaskKind = "classification"
+    metric: Literal["accuracy", "rmse"] = "accuracy"
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric == "accuracy"
+
+
+CLASSIFICATION = Task()
+REGRESSION = Task("regression", "rmse")
+
+
+class Rows(NamedTuple):
+    """Some examples in memory: `x` (n, …) raw, `y` (n,) labels or values, `ids` (n,) stable row numbers.
+
+    `x` is raw: images are ``uint8``, everything else ``float32``. `y` is ``int64`` for classification
+    and ``float32`` for regression.
+    """
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+
+
+class Examples(ABC):
+    """Training examples that are cut by position, in memory or not.
+
+    `ordered` examples come in the order of time and must be read front to back (a trainer never
+    shuffles them); `again` says whether they may be read a second time.
+    """
+
+    ordered: bool = False
+    again: bool = True
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def cut(self, index: Tensor) -> Rows:
+        """The rows at the positions `index` (n,) int64."""
+
+    def span(self, start: int, stop: int) -> Rows:
+        """The rows from `start` up to `stop`."""
+        return self.cut(torch.arange(start, min(stop, len(self))))
+
+    def chunks(self, size: int = 1024) -> Iterator[Rows]:
+        """All rows front to back, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.span(start, start + size)
+
+
+class InMemory(Examples):
+    """Examples held as tensors."""
+
+    def __init__(self, x: Tensor, y: Tensor, ids: Tensor | None = None, *, ordered: bool = False) -> None:
+        self.x, self.y = x, y
+        self.ids = torch.arange(len(y)) if ids is None else ids
+        self.ordered = ordered
+        if not len(x) == len(y) == len(self.ids):
+            raise UsageError(
+                f"{len(x)} inputs, {len(y)} targets and {len(self.ids)} ids were given, expected as many of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def cut(self, index: Tensor) -> Rows:
+        return Rows(self.x.index_select(0, index), self.y.index_select(0, index), self.ids.index_select(0, index))
+
+    def span(self, start: int, stop: int) -> Rows:
+        return Rows(self.x[start:stop], self.y[start:stop], self.ids[start:stop])
+
+
+class Chosen(Examples):
+    """A selection of other examples, in the order given, sharing their memory."""
+
+    def __init__(self, base: Examples, index: Tensor, *, ordered: bool | None = None) -> None:
+        self.base, self.index = base, index
+        self.ordered = base.ordered if ordered is None else ordered
+        self.again = base.again
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def cut(self, index: Tensor) -> Rows:
+        return self.base.cut(self.index.index_select(0, index))
+
+
+class Mapped(Examples):
+    """Examples whose rows pass through a function when they are cut (permuted, rotated, relabelled)."""
+
+    def __init__(self, base: Examples, function: Callable[[Rows], Rows]) -> None:
+        self.base, self.function = base, function
+        self.ordered, self.again = base.ordered, base.again
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def cut(self, index: Tensor) -> Rows:
+        return self.function(self.base.cut(index))
+
+
+class Joined(Examples):
+    """Several examples one after another: what a learner sees where boundaries are hidden."""
+
+    def __init__(self, parts: Sequence[Examples], *, ordered: bool = True) -> None:
+        self.parts = list(parts)
+        self.ordered = ordered
+        self.again = all(part.again for part in parts)
+        self.starts = [0]
+        for part in self.parts:
+            self.starts.append(self.starts[-1] + len(part))
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def cut(self, index: Tensor) -> Rows:
+        owner = torch.bucketize(index, torch.tensor(self.starts[1:]), right=True)
+        first, last = int(owner.min()), int(owner.max())
+        if first == last:
+            return self.parts[first].cut(index - self.starts[first])
+        pieces, places = [], []
+        for part in range(first, last + 1):
+            place = (owner == part).nonzero().squeeze(1)
+            if len(place):
+                pieces.append(self.parts[part].cut(index[place] - self.starts[part]))
+                places.append(place)
+        back = torch.argsort(torch.cat(places))
+        return Rows(*(torch.cat(column)[back] for column in zip(*pieces, strict=True)))
+
+    def span(self, start: int, stop: int) -> Rows:
+        stop = min(stop, len(self))
+        part = bisect.bisect_right(self.starts, start) - 1
+        if part < len(self.parts) and stop <= self.starts[part + 1]:
+            return self.parts[part].span(start - self.starts[part], stop - self.starts[part])
+        return self.cut(torch.arange(start, stop))
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """What a stream tells its learner.
+
+    Parameters
+    ----------
+    boundaries:
+        That one experience ends and another begins.
+    classes:
+        Which classes an experience holds, before it is learned (implies boundaries).
+    task_ids:
+        Which task the training examples belong to.
+    test_task_ids:
+        Which task the examples of a question belong to.
+    again:
+        That the examples of an experience may be read a second time.
+    """
+
+    boundaries: bool = True
+    classes: bool = True
+    task_ids: bool = False
+    test_task_ids: bool = False
+    again: bool = True
+
+    def told(self) -> set[str]:
+        """The names of what is told, in the words that learners use in `needs`."""
+        words = {
+            "boundaries": self.boundaries,
+            "classes": self.classes,
+            "task ids": self.task_ids,
+            "task ids at test time": self.test_task_ids,
+            "a second reading": self.again,
+        }
+        return {word for word, is_told in words.items() if is_told}
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What a learner is handed: training examples, and only what the stream discloses about them.
+
+    `index` counts what was handed before it. `classes` are the labels that occur in it and `task` is
+    its task id, each ``None`` where the stream does not tell. `asks_task` says that questions will come
+    with their task id.
+    """
+
+    index: int
+    examples: Examples
+    classes: tuple[int, ...] | None = None
+    task: int | None = None
+    boundary: bool = True
+    again: bool = True
+    asks_task: bool = False
+    client: str | None = None
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A named set of questions with their answers, scored by the arena alone."""
+
+    name: str
+    x: Tensor
+    y: Tensor
+    task: int | None = None
+    classes: tuple[int, ...] = ()
+
+    __test__ = False  # keeps pytest from taking the name for a test case
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One experience as the arena knows it, before anything is hidden from the learner."""
+
+    examples: Examples
+    classes: tuple[int, ...] = ()
+    task: int | None = None
+    name: str = ""
+    client: str | None = None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An ordered source of experiences.
+
+    Parameters
+    ----------
+    name:
+        What it is called in reports, ``digits/split``.
+    segments:
+        The experiences in order, whole.
+    tests:
+        Named test sets. Class-incremental streams have one per experience, in order, so that the
+        accuracy matrix is square; an empty list means that the stream is evaluated prequentially.
+    task:
+        What is asked and how it is scored.
+    shape:
+        Shape of one input, without the batch.
+    disclosure:
+        What the learner is told.
+    class_names:
+        Names of the labels 0, 1, 2… where they have any.
+    recipe:
+        A JSON-able description that `remanence.streams.build` turns into this stream again, in
+        another process; ``None`` for streams made of objects in memory.
+    defaults:
+        Training settings that suit this source; whoever runs the stream may override them.
+    notes:
+        Figures for the report, such as how many missing values were imputed.
+    """
+
+    name: str
+    segments: Sequence[Segment]
+    tests: Sequence[TestSet]
+    task: Task = CLASSIFICATION
+    shape: tuple[int, ...] = ()
+    disclosure: Disclosure = Disclosure()
+    class_names: tuple[str, ...] = ()
+    recipe: dict[str, object] | None = None
+    defaults: dict[str, object] | None = None
+    notes: dict[str, object] | None = None
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    @property
+    def prequential(self) -> bool:
+        return not self.tests
+
+    @property
+    def marks(self) -> list[int]:
+        """How many examples have passed at the end of each segment."""
+        total, marks = 0, []
+        for segment in self.segments:
+            total += len(segment.examples)
+            marks.append(total)
+        return marks
+
+    def experiences(self) -> Iterator[Experience]:
+        """The disclosed views, in order: one per segment, or a single long one without boundaries."""
+        told = self.disclosure
+        if not told.boundaries:
+            yield Experience(0, Joined([s.examples for s in self.segments]), boundary=False, again=told.again)
+            return
+        for index, segment in enumerate(self.segments):
+            yield Experience(
+                index,
+                segment.examples,
+                classes=segment.classes if told.classes and segment.classes else None,
+                task=segment.task if told.task_ids else None,
+                boundary=True,
+                again=told.again and segment.examples.again,
+                asks_task=told.test_task_ids,
+                client=segment.client,
+            )
+
+    def disclose(self, **told: bool) -> Stream:
+        """The same stream with other disclosure: ``stream.disclose(boundaries=False, classes=False)``."""
+        return replace(self, disclosure=replace(self.disclosure, **told))

@@ -1,0 +1,276 @@
+"""Systems by name: one list that drives the command line, tests, docs, claims and benchmarks."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from torch import nn
+
+from remanence.errors import UsageError, nearest
+from remanence.hyperparameters import Hyperparameter, hyperparameters
+from remanence.learner import Learner, Recipe
+from remanence.training import Training
+
+PLACES = ("weights", "context", "store")
+Kind = TypeVar("Kind", bound=type)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A source: title, authors, year, arXiv number, and its id in the project's list of papers."""
+
+    title: str
+    authors: str
+    year: int
+    arxiv: str = ""
+    id: int | None = None
+
+    def __str__(self) -> str:
+        where = f", arXiv:{self.arxiv}" if self.arxiv else ""
+        return f"{self.authors}, {self.title}, {self.year}{where}"
+
+
+@dataclass(frozen=True)
+class System:
+    """One system's card.
+
+    `factory` is a `Learner` or a part of a trainer; `training` holds the training settings that a
+    search found for it, `variant` says which of several published forms the defaults run, and `found`
+    how the settings were found.
+    """
+
+    name: str
+    factory: Any
+    paper: Paper | None = None
+    place: str = "weights"
+    beats: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    variant: str = ""
+    found: str = ""
+    provides: frozenset[str] = frozenset()
+
+    @property
+    def room(self) -> str:
+        """The folder it lives in, ``weights/replay``."""
+        return "/".join(self.factory.__module__.split(".")[1:-1])
+
+    @property
+    def is_part(self) -> bool:
+        return not issubclass(self.factory, Learner)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(getattr(self.factory, "needs", ()))
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        return frozenset(getattr(self.factory, "tasks", ("classification", "regression")))
+
+    @property
+    def summary(self) -> str:
+        """The first sentences of its file: what it remembers, where, what it costs."""
+        return inspect.cleandoc(inspect.getmodule(self.factory).__doc__ or "")
+
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        return hyperparameters(self.factory)
+
+
+_SYSTEMS: dict[str, System] = {}
+
+
+def system(name: str, **card: Any) -> Callable[[Kind], Kind]:
+    """Register a `Learner` or a `Part` under a name; see `System` for what a card holds."""
+
+    def register(factory: Kind) -> Kind:
+        _SYSTEMS[name] = System(name, factory, **card)
+        return factory
+
+    return register
+
+
+def all_systems() -> dict[str, System]:
+    """Every system by name. Its file is found by lying in one of the rooms; nothing lists it."""
+    for place in PLACES:
+        try:
+            package = importlib.import_module(f"remanence.{place}")
+        except ModuleNotFoundError:
+            continue
+        for found in pkgutil.walk_packages(package.__path__, f"remanence.{place}."):
+            importlib.import_module(found.name)
+    return dict(sorted(_SYSTEMS.items()))
+
+
+def get(name: str) -> System:
+    """The card of one system."""
+    known = all_systems()
+    if name not in known:
+        raise UsageError(f"there is no system {name!r}: {nearest(name, known)}")
+    return known[name]
+
+
+def components(name: str) -> list[System]:
+    """The systems that a composed name such as ``er+fpf`` lists; all but the first must be parts.
+
+    Raises
+    ------
+    UsageError
+        If one is unknown, or cannot be combined.
+    """
+    found = [get(part) for part in name.split("+")]
+    if len(found) > 1:
+        whole = next((card.name for card in found if not card.is_part), None)
+        if whole is not None:
+            raise UsageError(
+                f"{whole!r} has no trainer to add parts to, and cannot be combined as {name!r}: run it alone"
+            )
+        if len({card.name for card in found}) < len(found):
+            raise UsageError(f"{name!r} names a system twice: name each once")
+    return found
+
+
+def split_settings(name: str, given: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Sort settings into hyperparameters by component and training settings.
+
+    A key that several components know goes to all of them.
+    """
+    cards = components(name)
+    mine: dict[str, dict[str, Any]] = {card.name: {} for card in cards}
+    training: dict[str, Any] = {}
+    for key, value in given.items():
+        owners = [card for card in cards if key in {h.name for h in card.hyperparameters}]
+        for card in owners:
+            mine[card.name][key] = value
+        if not owners:
+            if key not in Training.model_fields:
+                names = {h.name for card in cards for h in card.hyperparameters} | set(Training.model_fields)
+                raise UsageError(f"{name} has no hyperparameter {key!r}: {nearest(key, names)}")
+            training[key] = value
+    return mine, training
+
+
+def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = None) -> Learner:
+    """Build a learner from its recipe.
+
+    Parameters
+    ----------
+    recipe:
+        System, settings, model, training, shape, task and seed.
+    model:
+        The user's module, for a recipe whose `model` is ``"own"``.
+    budget:
+        The largest footprint in bytes.
+    """
+    from remanence.models import networks
+    from remanence.weights.trainer import Trainer
+
+    cards = components(recipe.system)
+    kind = recipe.task[0]
+    for card in cards:
+        if kind not in card.tasks:
+            able = ", ".join(sorted(card.tasks))
+            raise UsageError(f"{card.name} does {able}, and the stream asks for {kind}: choose another learner")
+    outputs = int(kind == "regression")
+    if recipe.model == "own" and model is None:
+        raise UsageError("the learner was built around a module of your own: hand one over as model=…")
+    settings = [recipe.settings.get(card.name, {}) for card in cards]
+    learner: Learner
+    if cards[0].is_part:
+        network = (
+            model
+            if model is not None
+            else networks.build(recipe.model, recipe.shape, outputs=outputs, seed=recipe.seed)
+        )
+        parts = [card.factory(**given) for card, given in zip(cards, settings, strict=True)]
+        learner = Trainer(network, parts, task=kind, budget=budget, seed=recipe.seed, **recipe.training)
+    else:
+        learner = cards[0].factory.build(recipe, settings[0], model, budget)
+    learner.recipe = recipe
+    return learner
+
+
+def learner(
+    name: str,
+    stream: Any,
+    *,
+    model: str | nn.Module | None = None,
+    seed: int = 0,
+    budget: int | None = None,
+    **settings: Any,
+) -> Learner:
+    """Build a learner by name for a stream.
+
+    Parameters
+    ----------
+    name:
+        A system, or several joined by ``+``: ``"er"``, ``"er+fpf"``.
+    stream:
+        The stream it will learn: its shape, task and default settings are read.
+    model:
+        The name of a network, a module of your own, or None for the stream's default.
+    seed:
+        From which every random number is derived.
+    budget:
+        The largest footprint in bytes.
+    **settings:
+        Hyperparameters of the system and training settings, by name.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown or a value out of range.
+    NeedsError
+        If the learner needs what the stream hides.
+
+    Example
+    -------
+    >>> import remanence as rm
+    >>> rm.learner("er", rm.streams.split("digits", experiences=5), size=20, lr=0.1).parts[0].memory.size
+    20
+    """
+    recipe = recipe_for(name, stream, model=model, seed=seed, settings=settings)
+    made = build(recipe, model if isinstance(model, nn.Module) else None, budget)
+    refuse_unmet(name, made.needs, stream)
+    return made
+
+
+def recipe_for(
+    name: str,
+    stream: Any,
+    *,
+    model: str | nn.Module | None = None,
+    seed: int = 0,
+    settings: dict[str, Any] | None = None,
+) -> Recipe:
+    """The recipe of a learner by name: what was given, then what the system's card and the stream suggest."""
+    cards = components(name)
+    suggested = dict(stream.defaults or {})
+    network = suggested.pop("model", "mlp:100,100")
+    known = {h.name for card in cards for h in card.hyperparameters} | set(Training.model_fields)
+    merged = {key: value for key, value in suggested.items() if key in known}
+    for card in cards:
+        merged |= card.training
+    mine, training = split_settings(name, {**merged, **(settings or {})})
+    Training.read(training)
+    if isinstance(model, nn.Module):
+        network = "own"
+    elif model is not None:
+        network = model
+    return Recipe(name, mine, network, training, tuple(stream.shape), tuple(stream.task), seed)
+
+
+def refuse_unmet(name: str, needs: frozenset[str], stream: Any) -> None:
+    """Raise a `NeedsError` naming both if the stream hides what the learner needs."""
+    from remanence.errors import NeedsError
+
+    hidden = sorted(needs - stream.disclosure.told())
+    if hidden:
+        raise NeedsError(
+            f"{name} needs {' and '.join(hidden)}, which the stream {stream.name} does not disclose: "
+            "choose another learner or another scenario"
+        )

@@ -1,0 +1,22 @@
+"""Plain training with nothing against forgetting: the lower baseline.
+
+What is remembered are the weights alone, and the next experience overwrites them. It costs nothing
+beyond the model.
+"""
+
+from __future__ import annotations
+
+from remanence.systems import system
+from remanence.weights.part import Part
+
+
+@system("naive")
+class Naive(Part):
+    """Nothing is added to the loop.
+
+    Example
+    -------
+    >>> import remanence as rm
+    >>> rm.learner("naive", rm.streams.split("digits", experiences=5)).footprint().total > 0
+    True
+    """

@@ -1,0 +1,87 @@
+"""Experience replay: rehearse rows of a reservoir beside the new ones.
+
+What is remembered are raw examples, in a memory of fixed size that holds a uniform sample of all that
+was seen; each update learns as many old rows as new ones. It costs the memory's bytes and twice the
+forward and backward passes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from remanence.hyperparameters import validated
+from remanence.learner import Removal, Request
+from remanence.systems import Paper, system
+from remanence.weights.context import Context
+from remanence.weights.part import Batch, Part, Step
+from remanence.weights.replay.memory import Memory
+
+
+@system(
+    "er",
+    paper=Paper(
+        "On Tiny Episodic Memories in Continual Learning",
+        "Chaudhry, Rohrbach, Elhoseiny, Ajanthan, Dokania, Torr, Ranzato",
+        2019,
+        "1902.10486",
+    ),
+    beats="naive",
+)
+class Rehearsal(Part):
+    """Rehearsal from a reservoir.
+
+    New and remembered rows share one forward pass and one mean loss (batch normalisation sees both).
+    The new rows are offered to the reservoir after the update.
+
+    Parameters
+    ----------
+    size:
+        Rows in the memory (1 or more).
+    rehearsed:
+        Remembered rows per update; 0 means as many as there are new ones.
+
+    Example
+    -------
+    >>> import remanence as rm
+    >>> stream = rm.streams.split("digits", experiences=5)
+    >>> learner = rm.learner("er", stream, size=50)
+    >>> _ = learner.learn(next(stream.experiences()))
+    >>> learner.footprint().bytes["rehearsal"]
+    4016
+
+    References
+    ----------
+    Chaudhry et al., On Tiny Episodic Memories in Continual Learning, 2019, arXiv:1902.10486.
+
+    Departures
+    ----------
+    None known.
+    """
+
+    @validated
+    def __init__(
+        self,
+        size: Annotated[int, Field(ge=1, description="rows in the memory")] = 200,
+        rehearsed: Annotated[int, Field(ge=0, description="remembered rows per update, 0: as many as new")] = 0,
+    ) -> None:
+        super().__init__()
+        self.memory: Memory = Memory(size)
+        self.rehearsed = rehearsed
+
+    def rehearse(self, batch: Batch, context: Context) -> Batch:
+        if not len(self.memory):
+            return batch
+        slots = self.memory.draw(self.rehearsed or batch.fresh, context.generator("rehearse"))
+        return self.memory.behind(batch, slots)
+
+    def stepped(self, step: Step) -> None:
+        self.memory.reservoir(step.batch, step.context.generator("reservoir"))
+
+    def forget(self, request: Request, context: Context) -> dict[str, Removal]:
+        self.memory.forget(request)
+        return {"rehearsal": "removed"}
+
+    def shrink(self, excess: int) -> int:
+        return self.memory.shrink(excess)

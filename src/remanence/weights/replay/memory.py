@@ -1,0 +1,206 @@
+"""A rehearsal memory: some rows of the past, raw, with whatever a part keeps beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from remanence.errors import UsageError
+from remanence.learner import Request
+from remanence.weights.part import Batch
+
+
+class Memory(nn.Module):
+    """Up to `size` rows, stored as they came (``uint8`` images stay ``uint8``).
+
+    The tensors are made when the first rows arrive, at full size, so that what is counted does not
+    creep. `seen` counts every row that was ever offered; a reservoir that lost it would forget nearly
+    everything, so it is a buffer and is saved.
+
+    Parameters
+    ----------
+    size:
+        How many rows (1 or more).
+    """
+
+    kind = "rehearsal"
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise UsageError(f"a memory of size {size} was asked for, expected 1 or more")
+        self.size = size
+        self.extra_names: list[str] = []
+        for name, dtype in (("x", torch.float32), ("y", torch.int64), ("ids", torch.int64)):
+            self.register_buffer(name, torch.empty(0, dtype=dtype))
+        self.register_buffer("counts", torch.zeros(2, dtype=torch.int64))
+        self.x: Tensor
+        self.y: Tensor
+        self.ids: Tensor
+        self.counts: Tensor
+
+    def __len__(self) -> int:
+        return int(self.counts[0])
+
+    @property
+    def seen(self) -> int:
+        """How many rows were offered."""
+        return int(self.counts[1])
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, 0 before the first arrived."""
+        return sum(column[:1].nbytes for column in self._columns().values()) if len(self.y) else 0
+
+    def extra(self, name: str) -> Tensor:
+        """A column kept beside the rows, (size, …)."""
+        return self._buffers[f"extra_{name}"]  # type: ignore[return-value]
+
+    def reservoir(self, batch: Batch, draw: torch.Generator, extras: dict[str, Tensor] | None = None) -> Tensor:
+        """Offer the new rows of a batch; each row ever seen is kept with the same probability.
+
+        Source: Vitter, Random Sampling with a Reservoir, 1985.
+
+        Returns
+        -------
+        Tensor
+            (m, 2) int64: the position in the batch, and the slot, of each row that was kept.
+        """
+        fresh, filled, seen = batch.fresh, len(self), self.seen
+        numbers = torch.arange(seen, seen + fresh)
+        slots = (torch.rand(fresh, generator=draw, dtype=torch.float64) * (numbers + 1)).long()
+        if filled < self.size:
+            room = min(self.size - filled, fresh)
+            slots[:room] = torch.arange(filled, filled + room)
+        kept = (slots < self.size).nonzero().squeeze(1)
+        slots = slots[kept]
+        if len(slots) > 1:  # of two rows that drew one slot the later stays, as if they had come one by one
+            later = torch.ones(len(slots), dtype=torch.bool)
+            order = torch.argsort(slots, stable=True)
+            later[order[:-1]] = slots[order[1:]] != slots[order[:-1]]
+            kept, slots = kept[later], slots[later]
+        self.counts[1] += fresh
+        if len(slots):
+            self.write(slots, batch, kept, extras)
+        return torch.stack([kept, slots], 1)
+
+    def write(self, slots: Tensor, batch: Batch, rows: Tensor, extras: dict[str, Tensor] | None = None) -> None:
+        """Put the batch's `rows` into `slots`; `extras` are columns aligned with the new rows of the batch."""
+        if batch.y is None:
+            raise UsageError("rows without targets were offered to a rehearsal memory: it keeps labelled rows only")
+        columns = {"x": batch.x, "y": batch.y, "ids": batch.ids}
+        columns |= {f"extra_{name}": value for name, value in (extras or {}).items()}
+        for name, values in columns.items():
+            self._place(name, values)[slots] = values[rows]
+        self.counts[0] = max(int(self.counts[0]), int(slots.max()) + 1)
+
+    def _place(self, name: str, like: Tensor) -> Tensor:
+        held = self._buffers.get(name)
+        if held is None or len(held) == 0:
+            held = like.new_zeros((self.size, *like.shape[1:]))
+            self.register_buffer(name, held)
+            if name.startswith("extra_") and name not in self.extra_names:
+                self.extra_names.append(name)
+        elif held.shape[1:] != like.shape[1:]:  # scores widen as classes appear
+            wider = held.new_zeros((self.size, *like.shape[1:]))
+            wider[:, : held.shape[1]] = held
+            held = wider
+            self._buffers[name] = held
+        return held
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Slots of up to `count` different rows, drawn uniformly."""
+        held = len(self)
+        if count >= held:
+            return torch.randperm(held, generator=generator)
+        if 4 * count < held:  # drawing again on a clash is quicker than permuting everything
+            slots = torch.randint(held, (count,), generator=generator)
+            while len(torch.unique(slots)) < count:
+                slots = torch.randint(held, (count,), generator=generator)
+            return slots
+        return torch.randperm(held, generator=generator)[:count]
+
+    def batch(self, slots: Tensor) -> Batch:
+        """Remembered rows as a batch of their own."""
+        extras = {name.removeprefix("extra_"): self._buffers[name][slots] for name in self.extra_names}  # type: ignore[index]
+        return Batch(self.x[slots], self.y[slots], self.ids[slots], 0, slots, extras=extras)
+
+    def behind(self, batch: Batch, slots: Tensor) -> Batch:
+        """The batch with remembered rows behind its own."""
+        if batch.y is None:
+            raise UsageError("remembered rows were added to a batch without targets")
+        extras = {name.removeprefix("extra_"): self._buffers[name][slots] for name in self.extra_names}  # type: ignore[index]
+        return Batch(
+            torch.cat([batch.x, self.x[slots]]),
+            torch.cat([batch.y, self.y[slots]]),
+            torch.cat([batch.ids, self.ids[slots]]),
+            batch.fresh,
+            slots if batch.origin is None else torch.cat([batch.origin, slots]),
+            extras=extras,
+        )
+
+    def keep(self, slots: Tensor) -> None:
+        """Keep these rows, in this order, and drop the others."""
+        for name, column in self._columns().items():
+            kept = column[slots]
+            column.zero_()
+            column[: len(slots)] = kept
+            self._buffers[name] = column
+        self.counts[0] = len(slots)
+
+    def forget(self, request: Request) -> int:
+        """Drop the rows that were asked for; return how many there were."""
+        held = len(self)
+        if not held:
+            return 0
+        gone = torch.isin(self.ids[:held], torch.tensor(request.ids, dtype=torch.int64))
+        if request.label is not None:
+            gone |= self.y[:held] == request.label
+        if request.x is not None:
+            asked = request.x.to(self.x.dtype).flatten(1)
+            gone |= (self.x[:held].flatten(1).unsqueeze(1) == asked.unsqueeze(0)).all(2).any(1)
+        self.keep((~gone).nonzero().squeeze(1))
+        return int(gone.sum())
+
+    def resize(self, size: int, generator: torch.Generator) -> None:
+        """Change the capacity; rows over it are given up at random."""
+        if size < 1:
+            raise UsageError(f"a memory of size {size} was asked for, expected 1 or more")
+        kept = torch.randperm(len(self), generator=generator)[:size].sort().values
+        for name, column in self._columns().items():
+            resized = column.new_zeros((size, *column.shape[1:]))
+            resized[: len(kept)] = column[kept]
+            self._buffers[name] = resized
+        self.size = size
+        self.counts[0] = len(kept)
+
+    def shrink(self, excess: int) -> int:
+        """Give up enough rows to free `excess` bytes, keeping one at least; return the bytes freed."""
+        row = self.row_bytes
+        if not row:
+            return 0
+        size = max(1, self.size - -(-excess // row))
+        freed = (self.size - size) * row
+        if freed:
+            self.resize(size, torch.Generator().manual_seed(self.seen))
+        return freed
+
+    def _columns(self) -> dict[str, Tensor]:
+        return {
+            name: value
+            for name, value in self._buffers.items()
+            if name != "counts" and value is not None and len(value)
+        }
+
+    def structure(self) -> dict[str, Any]:
+        return {"size": self.size, "extras": self.extra_names}
+
+    def restructure(self, structure: dict[str, Any]) -> None:
+        self.size = structure["size"]
+        for name in self.extra_names:
+            self._buffers.pop(name, None)
+        self.extra_names = list(structure["extras"])
+        for name in self.extra_names:
+            self.register_buffer(name, torch.empty(0))
