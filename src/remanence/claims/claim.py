@@ -1,0 +1,64 @@
+"""A claim: what a system's paper says, as data that an experiment can be run from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says about its system, in a form that can be run.
+
+    It holds when the paired difference between system and baseline over the seeds is on the claimed
+    side with a one-sided 95 % confidence bound.
+
+    Parameters
+    ----------
+    system, baseline:
+        Names of learners, composed ones too (``"er+fpf"``). Where both are the same system with other
+        settings, give them labels as ``"er#large"``: what follows ``#`` only tells them apart.
+    says:
+        What the paper says, in one sentence.
+    stream:
+        The recipe of the stream: ``{"source": "mnist", "scenarios": [["split", {"experiences": 5}]]}``.
+        An option ``seed`` of a scenario is set by each run.
+    metric:
+        ``accuracy`` (final), ``forgetting``, ``worst_dip``, ``bytes``, ``updates``, or another name in
+        a result's `metrics`.
+    better:
+        Which side the paper claims for the system.
+    seeds:
+        How many paired runs (5 or more).
+    training:
+        Settings that both share: ``model``, ``epochs``, ``batch_size``, ``limit`` (examples per
+        experience, where the experiment is reduced)…
+    settings:
+        Fixed hyperparameters by learner.
+    search:
+        Grids of hyperparameters by learner; system and baseline get the same number of points, tuned on
+        other class orders than those reported and never on the test data.
+    budget:
+        Bytes that both must keep to, ``"500KB"``; None where `equal` says what is equal instead.
+    equal:
+        What is equal between the two: bytes, updates, passes; and what is not, and why.
+    reduced:
+        How the experiment is smaller than the paper's.
+    probe_every:
+        Updates between probes, for metrics that need them; 0 for none.
+    """
+
+    system: str
+    baseline: str
+    says: str
+    stream: dict[str, Any]
+    metric: str = "accuracy"
+    better: Literal["higher", "lower"] = "higher"
+    seeds: int = 5
+    training: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    search: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    budget: str | None = None
+    equal: str = ""
+    reduced: str = ""
+    probe_every: int = 0
