@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -80,6 +81,13 @@ class System:
     def hyperparameters(self) -> list[Hyperparameter]:
         return hyperparameters(self.factory)
 
+    def check(self, settings: dict[str, Any]) -> None:
+        """Raise a `UsageError` if a hyperparameter cannot be used, without building any model."""
+        if self.is_part:
+            self.factory(**settings)
+        else:
+            self.factory.check(settings)
+
 
 _SYSTEMS: dict[str, System] = {}
 
@@ -154,7 +162,7 @@ def split_settings(name: str, given: dict[str, Any]) -> tuple[dict[str, dict[str
     return mine, training
 
 
-def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = None) -> Learner:
+def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
     """Build a learner from its recipe.
 
     Parameters
@@ -163,8 +171,6 @@ def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = N
         System, settings, model, training, shape, task and seed.
     model:
         The user's module, for a recipe whose `model` is ``"own"``.
-    budget:
-        The largest footprint in bytes.
     """
     from remanence.models import networks
     from remanence.weights.trainer import Trainer
@@ -178,7 +184,7 @@ def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = N
     outputs = int(kind == "regression")
     if recipe.model == "own" and model is None:
         raise UsageError("the learner was built around a module of your own: hand one over as model=…")
-    settings = [recipe.settings.get(card.name, {}) for card in cards]
+    settings = [_sized(card, recipe) for card in cards]
     learner: Learner
     if cards[0].is_part:
         network = (
@@ -187,11 +193,22 @@ def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = N
             else networks.build(recipe.model, recipe.shape, outputs=outputs, seed=recipe.seed)
         )
         parts = [card.factory(**given) for card, given in zip(cards, settings, strict=True)]
-        learner = Trainer(network, parts, task=kind, budget=budget, seed=recipe.seed, **recipe.training)
+        for part, card in zip(parts, cards, strict=True):
+            if recipe.budget is not None and "size" not in recipe.settings.get(card.name, {}) and hasattr(part, "memory"):
+                part.memory.elastic = True
+        learner = Trainer(network, parts, task=kind, budget=recipe.budget, seed=recipe.seed, **recipe.training)
     else:
-        learner = cards[0].factory.build(recipe, settings[0], model, budget)
+        learner = cards[0].factory.build(recipe, settings[0], model, recipe.budget)
     learner.recipe = recipe
     return learner
+
+
+def _sized(card: System, recipe: Recipe) -> dict[str, Any]:
+    """A component's settings; a memory whose size nobody gave starts as large as the budget could hold."""
+    settings = dict(recipe.settings.get(card.name, {}))
+    if recipe.budget is not None and "size" not in settings and "size" in {h.name for h in card.hyperparameters}:
+        settings["size"] = max(1, recipe.budget // max(1, math.prod(recipe.shape)))
+    return settings
 
 
 def learner(
@@ -233,8 +250,8 @@ def learner(
     >>> rm.learner("er", rm.streams.split("digits", experiences=5), size=20, lr=0.1).parts[0].memory.size
     20
     """
-    recipe = recipe_for(name, stream, model=model, seed=seed, settings=settings)
-    made = build(recipe, model if isinstance(model, nn.Module) else None, budget)
+    recipe = recipe_for(name, stream, model=model, seed=seed, budget=budget, settings=settings)
+    made = build(recipe, model if isinstance(model, nn.Module) else None)
     refuse_unmet(name, made.needs, stream)
     return made
 
@@ -245,13 +262,19 @@ def recipe_for(
     *,
     model: str | nn.Module | None = None,
     seed: int = 0,
+    budget: int | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Recipe:
-    """The recipe of a learner by name: what was given, then what the system's card and the stream suggest."""
+    """The recipe of a learner by name: what was given, then what the system's card and the stream suggest.
+
+    With a budget, a suggested memory size gives way to what the budget holds; a given one stays.
+    """
     cards = components(name)
     suggested = dict(stream.defaults or {})
     network = suggested.pop("model", "mlp:100,100")
     known = {h.name for card in cards for h in card.hyperparameters} | set(Training.model_fields)
+    if budget is not None:
+        suggested.pop("size", None)
     merged = {key: value for key, value in suggested.items() if key in known}
     for card in cards:
         merged |= card.training
@@ -261,7 +284,7 @@ def recipe_for(
         network = "own"
     elif model is not None:
         network = model
-    return Recipe(name, mine, network, training, tuple(stream.shape), tuple(stream.task), seed)
+    return Recipe(name, mine, network, training, tuple(stream.shape), tuple(stream.task), seed, budget)
 
 
 def refuse_unmet(name: str, needs: frozenset[str], stream: Any) -> None:

@@ -185,8 +185,10 @@ class Trainer(Learner):
                 torch.cuda.manual_seed((noise + k) & 0x7FFFFFFFFFFFFFFF)
             if self.training_settings.schedule == "cosine":
                 optimizers.set_rates(self.optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
-            rows = examples.cut(plan[k])
+            rows = examples.learn(plan[k])
             update = self._update(experience, self._receive(rows), k, total)
+            if k == 0:
+                self._fit()  # memories are made when the first rows arrive
             cursor.k += 1
             yield self._counted(update)
 

@@ -23,6 +23,12 @@ class Memory(nn.Module):
     ----------
     size:
         How many rows (1 or more).
+
+    Attributes
+    ----------
+    elastic:
+        Whether it may give up rows to keep a budget: True where the budget chose its size, False
+        where a person did.
     """
 
     kind = "rehearsal"
@@ -32,6 +38,7 @@ class Memory(nn.Module):
         if size < 1:
             raise UsageError(f"a memory of size {size} was asked for, expected 1 or more")
         self.size = size
+        self.elastic = False
         self.extra_names: list[str] = []
         for name, dtype in (("x", torch.float32), ("y", torch.int64), ("ids", torch.int64)):
             self.register_buffer(name, torch.empty(0, dtype=dtype))
@@ -179,7 +186,7 @@ class Memory(nn.Module):
     def shrink(self, excess: int) -> int:
         """Give up enough rows to free `excess` bytes, keeping one at least; return the bytes freed."""
         row = self.row_bytes
-        if not row:
+        if not row or not self.elastic:
             return 0
         size = max(1, self.size - -(-excess // row))
         freed = (self.size - size) * row
@@ -195,10 +202,10 @@ class Memory(nn.Module):
         }
 
     def structure(self) -> dict[str, Any]:
-        return {"size": self.size, "extras": self.extra_names}
+        return {"size": self.size, "elastic": self.elastic, "extras": self.extra_names}
 
     def restructure(self, structure: dict[str, Any]) -> None:
-        self.size = structure["size"]
+        self.size, self.elastic = structure["size"], structure["elastic"]
         for name in self.extra_names:
             self._buffers.pop(name, None)
         self.extra_names = list(structure["extras"])
