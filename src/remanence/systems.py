@@ -42,7 +42,7 @@ class System:
 
     `factory` is a `Learner` or a part of a trainer; `training` holds the training settings that a
     search found for it, `variant` says which of several published forms the defaults run, and `found`
-    how the settings were found.
+    how the settings were found. `host` names a system that a plug-in must be combined with.
     """
 
     name: str
@@ -53,12 +53,17 @@ class System:
     training: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
     found: str = ""
-    provides: frozenset[str] = frozenset()
+    host: str = ""
 
     @property
     def room(self) -> str:
         """The folder it lives in, ``weights/replay``."""
         return "/".join(self.factory.__module__.split(".")[1:-1])
+
+    @property
+    def runnable(self) -> str:
+        """The name to run it by: itself, or behind its host."""
+        return f"{self.host}+{self.name}" if self.host else self.name
 
     @property
     def is_part(self) -> bool:

@@ -229,7 +229,7 @@ class Job:
             if stream.prequential:
                 final = Online.score(record.online.whole, stream.task)
             else:
-                final = metrics.mean(record.matrix[-1])
+                final = metrics.average_accuracy(record.matrix)
         figures = metrics.summarise(
             record.matrix if not stream.prequential else [],
             record.before,
