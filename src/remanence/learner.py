@@ -396,7 +396,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Learne
     -------
     >>> import remanence as rm, tempfile, os
     >>> stream = rm.streams.split("digits", experiences=5)
-    >>> learner = rm.learner("ncm", stream)
+    >>> learner = rm.make("ncm", stream)
     >>> path = os.path.join(tempfile.mkdtemp(), "memory.safetensors")
     >>> learner.learn(next(stream.experiences())).save(path)
     >>> bool((rm.load(path).predict(stream.tests[0].x).labels == learner.predict(stream.tests[0].x).labels).all())

@@ -216,7 +216,7 @@ def _sized(card: System, recipe: Recipe) -> dict[str, Any]:
     return settings
 
 
-def learner(
+def make(
     name: str,
     stream: Any,
     *,
@@ -252,7 +252,7 @@ def learner(
     Example
     -------
     >>> import remanence as rm
-    >>> rm.learner("er", rm.streams.split("digits", experiences=5), size=20, lr=0.1).parts[0].memory.size
+    >>> rm.make("er", rm.streams.split("digits", experiences=5), size=20, lr=0.1).parts[0].memory.size
     20
     """
     recipe = recipe_for(name, stream, model=model, seed=seed, budget=budget, settings=settings)

@@ -65,7 +65,7 @@ def _one(
     if done is not None:
         return Result.from_dict(done)
     if isinstance(given, str):
-        learner = systems.learner(given, stream, seed=seed)
+        learner = systems.make(given, stream, seed=seed)
     else:
         learner = given if isinstance(given, Learner) else given(seed)
     name = label if label != "learner" else (learner.recipe.system if learner.recipe else type(learner).__name__)
