@@ -11,7 +11,7 @@ import torch
 
 import remanence as rm
 from remanence import systems
-from remanence.errors import UsageError, Unsupported
+from remanence.errors import Unsupported, UsageError
 from remanence.systems import all_systems, build, recipe_for
 
 NAMES = [card.runnable for card in all_systems().values()]

@@ -29,7 +29,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -41,17 +43,28 @@ Real = Optional[float]  # noqa: UP045
 
 @app.command()
 def run(
-    stream: Annotated[Text, typer.Argument(help="A named stream (see `remanence streams`), a CSV or parquet file, or a folder of images.")] = None,
+    stream: Annotated[
+        Text,
+        typer.Argument(help="A named stream (see `remanence streams`), a CSV or parquet file, or a folder of images."),
+    ] = None,
     learners: Annotated[Text, typer.Option(help="Comma-separated systems; join parts with +, as in er+fpf.")] = None,
-    scenario: Annotated[Optional[list[str]], typer.Option(help="NAME:option=value,… ; may be repeated, in order.")] = None,  # noqa: UP045
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="NAME:option=value,… ; may be repeated, in order.")
+    ] = None,
     experiences: Annotated[Number, typer.Option(min=1, help="How many experiences.")] = None,
     seeds: Annotated[Number, typer.Option(min=1, help="How many seeds.")] = None,
     budget: Annotated[Text, typer.Option(help="Largest footprint of a learner, such as 200KB.")] = None,
     probe_every: Annotated[Number, typer.Option(min=0, help="Updates between probes; 0 for none.")] = None,
-    set_: Annotated[Optional[list[str]], typer.Option("--set", help="A hyperparameter, such as er.size=500; may be repeated.")] = None,  # noqa: UP045
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A hyperparameter, such as er.size=500; may be repeated.")
+    ] = None,
     target: Annotated[Text, typer.Option(help="Own data: the column to predict.")] = None,
-    by: Annotated[Text, typer.Option(help="Own data: slice by this column, or by day, week, month, quarter or year.")] = None,
-    hold_out: Annotated[Real, typer.Option(min=0.0, max=0.9, help="Own data: share of each slice held out for testing.")] = None,
+    by: Annotated[
+        Text, typer.Option(help="Own data: slice by this column, or by day, week, month, quarter or year.")
+    ] = None,
+    hold_out: Annotated[
+        Real, typer.Option(min=0.0, max=0.9, help="Own data: share of each slice held out for testing.")
+    ] = None,
     model: Annotated[Text, typer.Option(help="mlp:100,100, cnn, resnet18 or linear.")] = None,
     epochs: Annotated[Number, typer.Option(min=1, help="Passes over each experience.")] = None,
     batch_size: Annotated[Number, typer.Option(min=1, help="New examples per update.")] = None,
@@ -62,7 +75,9 @@ def run(
     schedule: Annotated[Text, typer.Option(help="constant or cosine.")] = None,
     device: Annotated[Text, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[Text, typer.Option(help="fp32 or bf16.")] = None,
-    online: Annotated[Optional[bool], typer.Option("--online", help="Also score every new batch before it is learned.")] = None,  # noqa: UP045
+    online: Annotated[
+        bool | None, typer.Option("--online", help="Also score every new batch before it is learned.")
+    ] = None,
     stack: Annotated[Optional[bool], typer.Option("--stack", help="Train the seeds of each learner together.")] = None,  # noqa: UP045
     deterministic: Annotated[bool, typer.Option(help="Refuse operations that are not deterministic.")] = False,
     jobs: Annotated[Number, typer.Option(min=1, help="Processes; by default one per core.")] = None,

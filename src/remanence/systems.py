@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from remanence.errors import UsageError, nearest
+from remanence.errors import NeedsError, StateError, UsageError, nearest
 from remanence.hyperparameters import Hyperparameter, hyperparameters
 from remanence.learner import Learner, Recipe
 from remanence.training import Training
@@ -188,7 +188,7 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
             raise UsageError(f"{card.name} does {able}, and the stream asks for {kind}: choose another learner")
     outputs = int(kind == "regression")
     if recipe.model == "own" and model is None:
-        raise UsageError("the learner was built around a module of your own: hand one over as model=…")
+        raise StateError("the learner was built around a module of your own: hand one over as model=…")
     settings = [_sized(card, recipe) for card in cards]
     learner: Learner
     if cards[0].is_part:
@@ -199,7 +199,11 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
         )
         parts = [card.factory(**given) for card, given in zip(cards, settings, strict=True)]
         for part, card in zip(parts, cards, strict=True):
-            if recipe.budget is not None and "size" not in recipe.settings.get(card.name, {}) and hasattr(part, "memory"):
+            if (
+                recipe.budget is not None
+                and "size" not in recipe.settings.get(card.name, {})
+                and hasattr(part, "memory")
+            ):
                 part.memory.elastic = True
         learner = Trainer(network, parts, task=kind, budget=recipe.budget, seed=recipe.seed, **recipe.training)
     else:
@@ -294,7 +298,6 @@ def recipe_for(
 
 def refuse_unmet(name: str, needs: frozenset[str], stream: Any) -> None:
     """Raise a `NeedsError` naming both if the stream hides what the learner needs."""
-    from remanence.errors import NeedsError
 
     hidden = sorted(needs - stream.disclosure.told())
     if hidden:

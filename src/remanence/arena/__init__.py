@@ -54,7 +54,15 @@ def run(
     True
     """
     name = learner if isinstance(learner, str) else None
-    return compare({name or "learner": learner}, stream, seeds=[seed], probe_every=probe_every, online=online, out=out, loggers=loggers)
+    return compare(
+        {name or "learner": learner},
+        stream,
+        seeds=[seed],
+        probe_every=probe_every,
+        online=online,
+        out=out,
+        loggers=loggers,
+    )
 
 
 def compare(

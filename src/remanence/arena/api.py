@@ -35,7 +35,9 @@ def compare(
     """See `remanence.compare`."""
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if any(isinstance(given, Learner) for given in learners.values()) and len(numbers) > 1:
-        raise UsageError("a learner that is built already has one seed: give its name, or a function from seed to learner")
+        raise UsageError(
+            "a learner that is built already has one seed: give its name, or a function from seed to learner"
+        )
     configuration = {"stream": stream.name, "learners": list(learners), "seeds": numbers, "probe_every": probe_every}
     results = []
     with ExitStack() as stack:

@@ -97,7 +97,9 @@ class RunConfig(BaseModel):
             if not dot:
                 raise UsageError(f"--set {key} does not say whose: write it like er.{key}")
             if owner not in components | set(self.learners):
-                raise UsageError(f"--set {key} names the learner {owner!r}, which is not in this run: {nearest(owner, components)}")
+                raise UsageError(
+                    f"--set {key} names the learner {owner!r}, which is not in this run: {nearest(owner, components)}"
+                )
         networks_and_training = dict(self.training)
         model = networks_and_training.pop("model", None)
         if model is not None:
@@ -127,7 +129,9 @@ class RunConfig(BaseModel):
                 return streams.folder(self.stream, **options, **self.table)
             return streams.table(self.stream, **options, **self.table)
         if self.table:
-            raise UsageError(f"--{next(iter(self.table)).replace('_', '-')} is for a CSV or parquet file, {self.stream} is a named stream")
+            raise UsageError(
+                f"--{next(iter(self.table)).replace('_', '-')} is for a CSV or parquet file, {self.stream} is a named stream"
+            )
         return streams.parse(self.stream, self.scenario, experiences=self.experiences, seed=seed)
 
 

@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 
 from remanence.learner import Answer, Learner

@@ -44,7 +44,9 @@ def opened(folder: Path, config: RunConfig) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UsageError(f"another process is running in {folder}: wait for it, or choose another folder with --out") from None
+        raise UsageError(
+            f"another process is running in {folder}: wait for it, or choose another folder with --out"
+        ) from None
     try:
         _claim(folder, config)
         yield
@@ -61,7 +63,9 @@ def _claim(folder: Path, config: RunConfig) -> None:
         return
     others = [entry.name for entry in folder.iterdir() if entry.name not in (".lock", "jobs")]
     if others:
-        raise UsageError(f"{folder} is not empty ({sorted(others)[0]} lies in it) and holds no run: choose another folder with --out")
+        raise UsageError(
+            f"{folder} is not empty ({sorted(others)[0]} lies in it) and holds no run: choose another folder with --out"
+        )
     write_atomically(path, config.dump())
     write_atomically(folder / ENVIRONMENT, json.dumps(environment(), indent=1))
 

@@ -280,4 +280,6 @@ def check_fits(learner: Learner, stream: Stream, name: str) -> None:
     refuse_unmet(name, learner.needs, stream)
     if stream.task.kind not in learner.tasks:
         able = ", ".join(sorted(learner.tasks))
-        raise UsageError(f"{name} does {able}, the stream {stream.name} asks for {stream.task.kind}: choose another learner")
+        raise UsageError(
+            f"{name} does {able}, the stream {stream.name} asks for {stream.task.kind}: choose another learner"
+        )

@@ -31,14 +31,21 @@ class LiveTable:
         self._live.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._live.__exit__(kind, error, trace)
 
     def _state(self, job: dict[str, Any]) -> dict[str, Any]:
         place = self.folder / "jobs" / job["folder"]
         done = read_json(place / RESULT)
         if done is not None:
-            return {"share": 1.0, "score": done["accuracy"], "updates": done["updates"]["updates"], "done": done["status"]}
+            return {
+                "share": 1.0,
+                "score": done["accuracy"],
+                "updates": done["updates"]["updates"],
+                "done": done["status"],
+            }
         state = read_json(place / PROGRESS)
         return {**state, "done": ""} if state else {"share": 0.0, "score": None, "updates": 0, "done": ""}
 
@@ -48,10 +55,14 @@ class LiveTable:
         elapsed = time.monotonic() - self.begun
         gained = share - self.done_before
         left = (len(states) - share) * elapsed / gained if gained > 0.01 else None
-        table = Table(caption=f"{elapsed:.0f} s so far, {'about ' + format_time(left) if left is not None else 'some time'} left")
+        table = Table(
+            caption=f"{elapsed:.0f} s so far, {'about ' + format_time(left) if left is not None else 'some time'} left"
+        )
         for name in ("learner", "seed", "progress", "", "updates", "score so far"):
             table.add_column(name, justify="right" if name in ("seed", "updates", "score so far") else "left")
-        rows = sorted(zip(self.jobs, states, strict=True), key=lambda pair: (not 0 < pair[1]["share"] < 1, pair[1]["share"] >= 1))
+        rows = sorted(
+            zip(self.jobs, states, strict=True), key=lambda pair: (not 0 < pair[1]["share"] < 1, pair[1]["share"] >= 1)
+        )
         for job, state in rows[:MOST_ROWS]:
             recipe = job["recipe"]
             score = "" if state["score"] is None else f"{state['score']:.3f}"

@@ -143,7 +143,9 @@ def run_all(
     return results
 
 
-def _in_parallel(planned: list[dict[str, Any]], folder: Path, jobs: int, cluster: str | None) -> Iterable[dict[str, Any]]:
+def _in_parallel(
+    planned: list[dict[str, Any]], folder: Path, jobs: int, cluster: str | None
+) -> Iterable[dict[str, Any]]:
     if cluster is None and (jobs == 1 or len(planned) == 1):
         for job in planned:
             yield execute(job, str(folder))
@@ -169,6 +171,8 @@ def _ray(address: str) -> Any:
     try:
         ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
     except ConnectionError as error:
-        raise UsageError(f"no Ray cluster answers at {address!r} ({error}): start one, or use --cluster local") from None
+        raise UsageError(
+            f"no Ray cluster answers at {address!r} ({error}): start one, or use --cluster local"
+        ) from None
     register_ray()
     return joblib.parallel_backend("ray")

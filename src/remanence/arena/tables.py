@@ -60,6 +60,8 @@ def final_table(results: Sequence[Result]) -> Table:
         for kind in (*kinds, "total"):
             mean = round(statistics.fmean(r.bytes.get(kind, 0) for r in group))
             cells.append(format_bytes(mean) if mean else "–")
-        cells += [f"{statistics.fmean(r.seconds.get(kind, 0.0) for r in group):.1f} s" for kind in ("learning", "evaluation")]
+        cells += [
+            f"{statistics.fmean(r.seconds.get(kind, 0.0) for r in group):.1f} s" for kind in ("learning", "evaluation")
+        ]
         table.add_row(label, *cells)
     return table
