@@ -2,9 +2,9 @@
 
 import hashlib
 import itertools
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,7 +107,7 @@ def test_resumed_in_a_new_process_it_goes_on_to_the_bit(name, tmp_path):
     path = tmp_path / "learner.safetensors"
     learner.save(path)
     go_on(learner, stream, at, 20)
-    code = RESUME.format(tests=os.path.dirname(__file__), path=str(path), name=name, at=at, updates=20)
+    code = RESUME.format(tests=str(Path(__file__).parent), path=str(path), name=name, at=at, updates=20)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == fingerprint(learner)
