@@ -47,11 +47,15 @@ class Head(nn.Module):
             return torch.where(labels < len(self._column), labels, -1)
         return self._column.to(labels.device)[labels.clamp(max=len(self._column) - 1)]
 
+    def columns_of_seen(self, labels: Tensor) -> Tensor:
+        """As `columns`, for labels that are all known to have one; free where column and label are the same."""
+        return labels if self._dense else self.columns(labels)
+
     def unseen(self, labels: Tensor) -> list[int]:
         """The labels that have no column yet, in order of appearance."""
         if self._dense:
             low, high = torch.aminmax(labels)
-            if int(low) >= 0 and int(high) < len(self.classes):
+            if low.item() >= 0 and high.item() < len(self.classes):
                 return []
         known = set(self.classes)
         return [label for label in dict.fromkeys(labels.tolist()) if label not in known]

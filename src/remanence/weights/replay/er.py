@@ -49,7 +49,7 @@ class Rehearsal(Part):
     >>> learner = rm.make("er", stream, size=50)
     >>> _ = learner.learn(next(stream.experiences()))
     >>> learner.footprint().bytes["rehearsal"]
-    4016
+    4000
 
     References
     ----------
