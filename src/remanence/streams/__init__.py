@@ -1,5 +1,6 @@
 """Streams: where experience comes from, and what of it is disclosed."""
 
+from remanence.streams.blurry import blur
 from remanence.streams.experience import (
     CLASSIFICATION,
     REGRESSION,
@@ -15,6 +16,7 @@ from remanence.streams.experience import (
 )
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
 from remanence.streams.sources import SOURCES, whole
+from remanence.streams.transforms import permute, rotate
 
 __all__ = [
     "CLASSIFICATION",
@@ -30,7 +32,10 @@ __all__ = [
     "Stream",
     "Task",
     "TestSet",
+    "blur",
     "build",
+    "permute",
+    "rotate",
     "scenario",
     "split",
     "whole",
