@@ -110,9 +110,11 @@ class Head(nn.Module):
     _dense = False
 
     def structure(self) -> dict[str, Any]:
-        return {"classes": self.classes, "tasks": [[task, labels] for task, labels in self.tasks.items()]}
+        tasks = [[task, labels] for task, labels in self.tasks.items()]
+        return {"classes": self.classes, "tasks": tasks, "features": self.features}
 
     def restructure(self, structure: dict[str, Any]) -> None:
+        self.features = structure["features"]
         self._set_classes(list(structure["classes"]))
         self.tasks = {task: list(labels) for task, labels in structure["tasks"]}
 
@@ -137,6 +139,22 @@ class LinearHead(Head):
 
     def forward(self, features: Tensor) -> Tensor:
         return nn.functional.linear(features, self.weight, self.bias)
+
+    def extend(self, width: int) -> None:
+        """Read `width` more features behind the present ones; what is new starts as a new layer would."""
+        bound = 1 / math.sqrt(self.features + width)
+        draw = generator(self.seed, "head features", self.features, len(self.weight))
+        more = torch.empty(len(self.weight), width).uniform_(-bound, bound, generator=draw)
+        self.weight = nn.Parameter(torch.cat([self.weight.data, more.to(self.weight.device, self.weight.dtype)], 1))
+        self.features += width
+
+    def reset(self, *purpose: str | int) -> None:
+        """Draw every weight anew, as a new layer would start."""
+        bound = 1 / math.sqrt(self.features)
+        draw = generator(self.seed, "head reset", *purpose)
+        with torch.no_grad():
+            for parameter in (self.weight, self.bias):
+                parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=draw))
 
     def _widen(self, old: int, new: int) -> None:
         bound = 1 / math.sqrt(self.features)

@@ -103,6 +103,20 @@ def put(optimizer: Optimizer, named: Mapping[str, nn.Parameter], kept: Mapping[s
         optimizer.state[parameter][key] = value.clone()
 
 
+def preview(optimizer: Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """The change that a step would make, by name; parameters and state are left as they are."""
+    before = {name: parameter.detach().clone() for name, parameter in named.items()}
+    kept = {key: value.clone() for key, value in tensors(optimizer, named).items()}
+    optimizer.step()
+    with torch.no_grad():
+        change = {name: parameter - before[name] for name, parameter in named.items()}
+        for name, parameter in named.items():
+            parameter.copy_(before[name])
+    optimizer.state.clear()
+    put(optimizer, named, kept)
+    return change
+
+
 def set_rates(optimizer: Optimizer, factor: float) -> None:
     """Set every group's learning rate to a factor of its base."""
     for group in optimizer.param_groups:

@@ -90,7 +90,6 @@ class Trainer(Learner):
         self.training_settings = Training.read(training)
         self.device = pick_device(self.training_settings.device)
         self.model = split(model, head, outputs=int(task == "regression"), seed=seed)
-        self._frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         self.parts = nn.ModuleList(parts)
         self._parts = tuple(parts)
         self.previous: Frozen | None = None
@@ -111,6 +110,7 @@ class Trainer(Learner):
         self.needs = frozenset().union(*(part.needs for part in parts))
         for part in parts:
             part.setup(self._context)
+        self._frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         self.to(self.device)
         self.optimizer = self._make_optimizer()
 
@@ -188,9 +188,9 @@ class Trainer(Learner):
                 optimizers.set_rates(self.optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
             rows = examples.learn(plan[k])
             update = self._update(experience, self._receive(rows), k, total)
-            if k == 0:
-                self._fit()  # memories are made when the first rows arrive
             cursor.k += 1
+            if k == 0:  # memories take their room when the first rows arrive
+                self._fit()
             yield self._counted(update)
 
     def _plan(self, experience: Experience) -> Plan:
@@ -228,6 +228,8 @@ class Trainer(Learner):
     def _update(self, experience: Experience, batch: Batch, k: int, total: int) -> Update:
         context, hooks = self._context, self._hooks
         context.forwards = context.backwards = 0
+        for arrived in hooks["arrived"]:
+            arrived(batch, context)
         for rehearse in hooks["rehearse"]:
             batch = rehearse(batch, context)
         step = Step(context, experience, batch, k, total)
@@ -271,6 +273,7 @@ class Trainer(Learner):
             raise Diverged(f"the loss became {value} at {where}: lower lr")
         optimizer.zero_grad()
         step.loss.backward()  # type: ignore[no-untyped-call]
+        step._optimizer = optimizer
         for gradient in hooks["gradient"]:
             gradient(step)
         if hooks["update"]:
@@ -327,8 +330,8 @@ class Trainer(Learner):
             grown(self._context)
         self._fit()
 
-    def _rebuild(self) -> None:
-        kept = self._optimizer_tensors()
+    def _rebuild(self, fresh: bool = False) -> None:
+        kept = {} if fresh else optimizers.tensors(self.optimizer, self._trainable)
         self.optimizer = self._make_optimizer()
         optimizers.put(self.optimizer, self._trainable, kept)
 
@@ -394,6 +397,7 @@ class Trainer(Learner):
             features = self.model.features(x)
             scores = head(features)
         scores = scores.float()
+        self._context.asked = task
         for predict in self._hooks["predict"]:
             scores = predict(scores, features, self._context)
         return Answer(head.only(scores, task), tuple(head.classes))
@@ -442,7 +446,7 @@ class Trainer(Learner):
 
 _AS_IT_IS = nullcontext()
 _HOOKS = (
-    "grown rehearse augment objective loss gradient update stepped boundary predict".split()  # noqa: SIM905
+    "grown arrived rehearse augment objective loss gradient update stepped boundary predict".split()  # noqa: SIM905
 )
 
 
