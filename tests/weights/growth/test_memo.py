@@ -9,7 +9,7 @@ import torch
 
 import remanence as rm
 from remanence.errors import BudgetError, UsageError
-from remanence.systems import learner as make
+from remanence.systems import make
 
 STREAM = rm.streams.split("digits", experiences=5)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import remanence as rm
-from remanence.systems import learner as make
+from remanence.systems import make
 from remanence.weights.part import Batch
 from remanence.weights.replay.herding import Exemplars, herd
 
