@@ -1,6 +1,8 @@
 """Streams: where experience comes from, and what of it is disclosed."""
 
 from remanence.streams.blurry import blur
+from remanence.streams.corruptions import imbalance, limit, noise
+from remanence.streams.disclosing import disclose, online
 from remanence.streams.experience import (
     CLASSIFICATION,
     REGRESSION,
@@ -14,6 +16,8 @@ from remanence.streams.experience import (
     Task,
     TestSet,
 )
+from remanence.streams.recipes import hold_out, parse, with_seed
+from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
 from remanence.streams.sources import SOURCES, whole
 from remanence.streams.transforms import permute, rotate
@@ -34,9 +38,19 @@ __all__ = [
     "TestSet",
     "blur",
     "build",
+    "disclose",
+    "hold_out",
+    "imbalance",
+    "limit",
+    "noise",
+    "online",
+    "parse",
     "permute",
+    "power_law",
+    "recur",
     "rotate",
     "scenario",
     "split",
     "whole",
+    "with_seed",
 ]
