@@ -13,8 +13,11 @@ from remanence.streams.experience import (
     Task,
     TestSet,
 )
+from remanence.streams.folder import folder
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
 from remanence.streams.sources import SOURCES, whole
+from remanence.streams.table import table
+from remanence.streams.tensors import tensors
 
 __all__ = [
     "CLASSIFICATION",
@@ -31,7 +34,10 @@ __all__ = [
     "Task",
     "TestSet",
     "build",
+    "folder",
     "scenario",
     "split",
+    "table",
+    "tensors",
     "whole",
 ]

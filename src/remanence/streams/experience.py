@@ -69,6 +69,10 @@ class Examples(ABC):
         for start in range(0, len(self), size):
             yield self.span(start, start + size)
 
+    def labels(self) -> Tensor:
+        """All targets (n,), without reading the inputs where that can be."""
+        return torch.cat([rows.y for rows in self.chunks(8192)])
+
 
 class InMemory(Examples):
     """Examples held as tensors."""
@@ -91,6 +95,9 @@ class InMemory(Examples):
     def span(self, start: int, stop: int) -> Rows:
         return Rows(self.x[start:stop], self.y[start:stop], self.ids[start:stop])
 
+    def labels(self) -> Tensor:
+        return self.y
+
 
 class Chosen(Examples):
     """A selection of other examples, in the order given, sharing their memory."""
@@ -105,6 +112,9 @@ class Chosen(Examples):
 
     def cut(self, index: Tensor) -> Rows:
         return self.base.cut(self.index.index_select(0, index))
+
+    def labels(self) -> Tensor:
+        return self.base.labels().index_select(0, self.index)
 
 
 class Mapped(Examples):
@@ -264,6 +274,9 @@ class Stream:
         Training settings that suit this source; whoever runs the stream may override them.
     notes:
         Figures for the report, such as how many missing values were imputed.
+    scale:
+        Origin and unit of regression targets: a value v of the stream is origin + v × unit in the units
+        of the source, and an error is that many units large.
     """
 
     name: str
@@ -276,6 +289,7 @@ class Stream:
     recipe: dict[str, object] | None = None
     defaults: dict[str, object] | None = None
     notes: dict[str, object] | None = None
+    scale: tuple[float, float] = (0.0, 1.0)
 
     def __len__(self) -> int:
         return len(self.segments)
