@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "learner": "remanence.systems:learner",
+    "make": "remanence.systems:make",
     "load": "remanence.learner:load",
     "Learner": "remanence.learner:Learner",
     "Update": "remanence.learner:Update",
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from remanence.footprint import Footprint
     from remanence.learner import Answer, Learner, Receipt, Request, Update, load
     from remanence.models.model import Model
-    from remanence.systems import Paper, learner, system
+    from remanence.systems import Paper, make, system
     from remanence.weights.attach import attach
     from remanence.weights.part import Part
     from remanence.weights.trainer import Trainer

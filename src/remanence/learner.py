@@ -127,6 +127,7 @@ class Recipe:
     shape: tuple[int, ...] = ()
     task: tuple[str, str] = ("classification", "accuracy")
     seed: int = 0
+    budget: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "shape": list(self.shape), "task": list(self.task)}
@@ -313,8 +314,16 @@ class Learner(nn.Module):
         load_tensors(self, _under("state.", tensors), self.device)
         self._set_optimizer_tensors({k: v.to(self.device) for k, v in _under("optimizer.", tensors).items()})
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole memory, snapshots included, to one file; a crash leaves the old file whole."""
+    def save(self, path: str | os.PathLike[str], beside: dict[str, Any] | None = None) -> None:
+        """Write the whole memory, snapshots included, to one file; a crash leaves the old file whole.
+
+        Parameters
+        ----------
+        path:
+            The file.
+        beside:
+            JSON-able notes of whoever drives the learner, which `load_state` gives back.
+        """
         with self._lock:
             tensors, structure = self._state()
             snapshots = {}
@@ -322,15 +331,17 @@ class Learner(nn.Module):
                 tensors |= {f"snapshot.{number}.{key}": tensor for key, tensor in kept.items()}
                 snapshots[name] = shape
             recipe = self.recipe.as_dict() if self.recipe else None
-            write_state(path, tensors, {"recipe": recipe, "structure": structure, "snapshots": snapshots})
+            header = {"recipe": recipe, "structure": structure, "snapshots": snapshots, "beside": beside or {}}
+            write_state(path, tensors, header)
 
-    def load_state(self, path: str | os.PathLike[str]) -> None:
-        """Become what was saved at `path` by a learner of the same recipe."""
+    def load_state(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Become what was saved at `path` by a learner of the same recipe; return the notes beside it."""
         tensors, header = read_state(path)
         mine = self.recipe.as_dict() if self.recipe else None
         if header.get("recipe") != mine:
             raise StateError(f"{path} holds a learner of another recipe: load it with remanence.load({str(path)!r})")
         self._adopt(tensors, header)
+        return dict(header["beside"])
 
     def _adopt(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         with self._lock:
@@ -385,7 +396,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Learne
     -------
     >>> import remanence as rm, tempfile, os
     >>> stream = rm.streams.split("digits", experiences=5)
-    >>> learner = rm.learner("ncm", stream)
+    >>> learner = rm.make("ncm", stream)
     >>> path = os.path.join(tempfile.mkdtemp(), "memory.safetensors")
     >>> learner.learn(next(stream.experiences())).save(path)
     >>> bool((rm.load(path).predict(stream.tests[0].x).labels == learner.predict(stream.tests[0].x).labels).all())

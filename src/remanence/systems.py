@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from remanence.errors import UsageError, nearest
+from remanence.errors import NeedsError, StateError, UsageError, nearest
 from remanence.hyperparameters import Hyperparameter, hyperparameters
 from remanence.learner import Learner, Recipe
 from remanence.training import Training
@@ -41,7 +42,7 @@ class System:
 
     `factory` is a `Learner` or a part of a trainer; `training` holds the training settings that a
     search found for it, `variant` says which of several published forms the defaults run, and `found`
-    how the settings were found.
+    how the settings were found. `host` names a system that a plug-in must be combined with.
     """
 
     name: str
@@ -52,12 +53,17 @@ class System:
     training: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
     found: str = ""
-    provides: frozenset[str] = frozenset()
+    host: str = ""
 
     @property
     def room(self) -> str:
         """The folder it lives in, ``weights/replay``."""
         return "/".join(self.factory.__module__.split(".")[1:-1])
+
+    @property
+    def runnable(self) -> str:
+        """The name to run it by: itself, or behind its host."""
+        return f"{self.host}+{self.name}" if self.host else self.name
 
     @property
     def is_part(self) -> bool:
@@ -79,6 +85,13 @@ class System:
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
         return hyperparameters(self.factory)
+
+    def check(self, settings: dict[str, Any]) -> None:
+        """Raise a `UsageError` if a hyperparameter cannot be used, without building any model."""
+        if self.is_part:
+            self.factory(**settings)
+        else:
+            self.factory.check(settings)
 
 
 _SYSTEMS: dict[str, System] = {}
@@ -154,7 +167,7 @@ def split_settings(name: str, given: dict[str, Any]) -> tuple[dict[str, dict[str
     return mine, training
 
 
-def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = None) -> Learner:
+def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
     """Build a learner from its recipe.
 
     Parameters
@@ -163,8 +176,6 @@ def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = N
         System, settings, model, training, shape, task and seed.
     model:
         The user's module, for a recipe whose `model` is ``"own"``.
-    budget:
-        The largest footprint in bytes.
     """
     from remanence.models import networks
     from remanence.weights.trainer import Trainer
@@ -177,8 +188,8 @@ def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = N
             raise UsageError(f"{card.name} does {able}, and the stream asks for {kind}: choose another learner")
     outputs = int(kind == "regression")
     if recipe.model == "own" and model is None:
-        raise UsageError("the learner was built around a module of your own: hand one over as model=…")
-    settings = [recipe.settings.get(card.name, {}) for card in cards]
+        raise StateError("the learner was built around a module of your own: hand one over as model=…")
+    settings = [_sized(card, recipe) for card in cards]
     learner: Learner
     if cards[0].is_part:
         network = (
@@ -187,14 +198,29 @@ def build(recipe: Recipe, model: nn.Module | None = None, budget: int | None = N
             else networks.build(recipe.model, recipe.shape, outputs=outputs, seed=recipe.seed)
         )
         parts = [card.factory(**given) for card, given in zip(cards, settings, strict=True)]
-        learner = Trainer(network, parts, task=kind, budget=budget, seed=recipe.seed, **recipe.training)
+        for part, card in zip(parts, cards, strict=True):
+            if (
+                recipe.budget is not None
+                and "size" not in recipe.settings.get(card.name, {})
+                and hasattr(part, "memory")
+            ):
+                part.memory.elastic = True
+        learner = Trainer(network, parts, task=kind, budget=recipe.budget, seed=recipe.seed, **recipe.training)
     else:
-        learner = cards[0].factory.build(recipe, settings[0], model, budget)
+        learner = cards[0].factory.build(recipe, settings[0], model, recipe.budget)
     learner.recipe = recipe
     return learner
 
 
-def learner(
+def _sized(card: System, recipe: Recipe) -> dict[str, Any]:
+    """A component's settings; a memory whose size nobody gave starts as large as the budget could hold."""
+    settings = dict(recipe.settings.get(card.name, {}))
+    if recipe.budget is not None and "size" not in settings and "size" in {h.name for h in card.hyperparameters}:
+        settings["size"] = max(1, recipe.budget // max(1, math.prod(recipe.shape)))
+    return settings
+
+
+def make(
     name: str,
     stream: Any,
     *,
@@ -230,11 +256,11 @@ def learner(
     Example
     -------
     >>> import remanence as rm
-    >>> rm.learner("er", rm.streams.split("digits", experiences=5), size=20, lr=0.1).parts[0].memory.size
+    >>> rm.make("er", rm.streams.split("digits", experiences=5), size=20, lr=0.1).parts[0].memory.size
     20
     """
-    recipe = recipe_for(name, stream, model=model, seed=seed, settings=settings)
-    made = build(recipe, model if isinstance(model, nn.Module) else None, budget)
+    recipe = recipe_for(name, stream, model=model, seed=seed, budget=budget, settings=settings)
+    made = build(recipe, model if isinstance(model, nn.Module) else None)
     refuse_unmet(name, made.needs, stream)
     return made
 
@@ -245,13 +271,19 @@ def recipe_for(
     *,
     model: str | nn.Module | None = None,
     seed: int = 0,
+    budget: int | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Recipe:
-    """The recipe of a learner by name: what was given, then what the system's card and the stream suggest."""
+    """The recipe of a learner by name: what was given, then what the system's card and the stream suggest.
+
+    With a budget, a suggested memory size gives way to what the budget holds; a given one stays.
+    """
     cards = components(name)
     suggested = dict(stream.defaults or {})
     network = suggested.pop("model", "mlp:100,100")
     known = {h.name for card in cards for h in card.hyperparameters} | set(Training.model_fields)
+    if budget is not None:
+        suggested.pop("size", None)
     merged = {key: value for key, value in suggested.items() if key in known}
     for card in cards:
         merged |= card.training
@@ -261,12 +293,11 @@ def recipe_for(
         network = "own"
     elif model is not None:
         network = model
-    return Recipe(name, mine, network, training, tuple(stream.shape), tuple(stream.task), seed)
+    return Recipe(name, mine, network, training, tuple(stream.shape), tuple(stream.task), seed, budget)
 
 
 def refuse_unmet(name: str, needs: frozenset[str], stream: Any) -> None:
     """Raise a `NeedsError` naming both if the stream hides what the learner needs."""
-    from remanence.errors import NeedsError
 
     hidden = sorted(needs - stream.disclosure.told())
     if hidden:

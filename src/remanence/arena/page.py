@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from remanence.arena import drawing, heatmaps, tables
+from remanence.arena import drawing, heatmaps, pagetables
 from remanence.arena.rows import Row, Units
 
 
@@ -28,14 +28,14 @@ def render(
     tests = max((len(result.tests) for row in rows for result in row.results), default=0)
     sections = [
         _head(title, rows, units, prequential),
-        tables.results_table(rows, units),
+        pagetables.results_table(rows, units),
         _overview(rows, units, prequential),
         _against_bytes(rows, units, areas),
         heatmaps.score_of_each(rows, units) if prequential else heatmaps.matrices(rows, units),
         "" if prequential else _curves(rows, units, tests),
-        tables.bytes_table(rows),
-        tables.metrics_table(rows, units),
-        tables.setting(rows, configuration, versions),
+        pagetables.bytes_table(rows),
+        pagetables.metrics_table(rows, units),
+        pagetables.setting(rows, configuration, versions),
     ]
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     return (
@@ -177,7 +177,7 @@ def _legend(entries: Sequence[tuple[str, str, str, int]], row: bool = False) -> 
 
 
 def _look(number: int) -> tuple[str, int]:
-    return f"l{number % tables.COLOURS}", number // tables.COLOURS
+    return f"l{number % pagetables.COLOURS}", number // pagetables.COLOURS
 
 
 def _test_colours(count: int) -> str:

@@ -47,11 +47,15 @@ class Head(nn.Module):
             return torch.where(labels < len(self._column), labels, -1)
         return self._column.to(labels.device)[labels.clamp(max=len(self._column) - 1)]
 
+    def columns_of_seen(self, labels: Tensor) -> Tensor:
+        """As `columns`, for labels that are all known to have one; free where column and label are the same."""
+        return labels if self._dense else self.columns(labels)
+
     def unseen(self, labels: Tensor) -> list[int]:
         """The labels that have no column yet, in order of appearance."""
         if self._dense:
             low, high = torch.aminmax(labels)
-            if int(low) >= 0 and int(high) < len(self.classes):
+            if low.item() >= 0 and high.item() < len(self.classes):
                 return []
         known = set(self.classes)
         return [label for label in dict.fromkeys(labels.tolist()) if label not in known]
@@ -106,9 +110,11 @@ class Head(nn.Module):
     _dense = False
 
     def structure(self) -> dict[str, Any]:
-        return {"classes": self.classes, "tasks": [[task, labels] for task, labels in self.tasks.items()]}
+        tasks = [[task, labels] for task, labels in self.tasks.items()]
+        return {"classes": self.classes, "tasks": tasks, "features": self.features}
 
     def restructure(self, structure: dict[str, Any]) -> None:
+        self.features = structure["features"]
         self._set_classes(list(structure["classes"]))
         self.tasks = {task: list(labels) for task, labels in structure["tasks"]}
 
@@ -133,6 +139,22 @@ class LinearHead(Head):
 
     def forward(self, features: Tensor) -> Tensor:
         return nn.functional.linear(features, self.weight, self.bias)
+
+    def extend(self, width: int) -> None:
+        """Read `width` more features behind the present ones; what is new starts as a new layer would."""
+        bound = 1 / math.sqrt(self.features + width)
+        draw = generator(self.seed, "head features", self.features, len(self.weight))
+        more = torch.empty(len(self.weight), width).uniform_(-bound, bound, generator=draw)
+        self.weight = nn.Parameter(torch.cat([self.weight.data, more.to(self.weight.device, self.weight.dtype)], 1))
+        self.features += width
+
+    def reset(self, *purpose: str | int) -> None:
+        """Draw every weight anew, as a new layer would start."""
+        bound = 1 / math.sqrt(self.features)
+        draw = generator(self.seed, "head reset", *purpose)
+        with torch.no_grad():
+            for parameter in (self.weight, self.bias):
+                parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=draw))
 
     def _widen(self, old: int, new: int) -> None:
         bound = 1 / math.sqrt(self.features)

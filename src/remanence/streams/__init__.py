@@ -1,5 +1,8 @@
 """Streams: where experience comes from, and what of it is disclosed."""
 
+from remanence.streams.blurry import blur
+from remanence.streams.corruptions import imbalance, limit, noise
+from remanence.streams.disclosing import disclose, online
 from remanence.streams.experience import (
     CLASSIFICATION,
     REGRESSION,
@@ -13,8 +16,14 @@ from remanence.streams.experience import (
     Task,
     TestSet,
 )
+from remanence.streams.folder import folder
+from remanence.streams.recipes import hold_out, parse, with_seed
+from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
 from remanence.streams.sources import SOURCES, whole
+from remanence.streams.table import table
+from remanence.streams.tensors import tensors
+from remanence.streams.transforms import permute, rotate
 
 __all__ = [
     "CLASSIFICATION",
@@ -30,8 +39,24 @@ __all__ = [
     "Stream",
     "Task",
     "TestSet",
+    "blur",
     "build",
+    "disclose",
+    "folder",
+    "hold_out",
+    "imbalance",
+    "limit",
+    "noise",
+    "online",
+    "parse",
+    "permute",
+    "power_law",
+    "recur",
+    "rotate",
     "scenario",
     "split",
+    "table",
+    "tensors",
     "whole",
+    "with_seed",
 ]

@@ -60,6 +60,10 @@ class Examples(ABC):
     def cut(self, index: Tensor) -> Rows:
         """The rows at the positions `index` (n,) int64."""
 
+    def learn(self, index: Tensor) -> Rows:
+        """The same as `cut`, for rows that are learned now: whoever evaluates may ask about them first."""
+        return self.cut(index)
+
     def span(self, start: int, stop: int) -> Rows:
         """The rows from `start` up to `stop`."""
         return self.cut(torch.arange(start, min(stop, len(self))))
@@ -68,6 +72,10 @@ class Examples(ABC):
         """All rows front to back, `size` at a time."""
         for start in range(0, len(self), size):
             yield self.span(start, start + size)
+
+    def labels(self) -> Tensor:
+        """All targets (n,); kinds of examples that know them without touching their inputs say so."""
+        return torch.cat([rows.y for rows in self.chunks(8192)])
 
 
 class InMemory(Examples):
@@ -91,6 +99,9 @@ class InMemory(Examples):
     def span(self, start: int, stop: int) -> Rows:
         return Rows(self.x[start:stop], self.y[start:stop], self.ids[start:stop])
 
+    def labels(self) -> Tensor:
+        return self.y
+
 
 class Chosen(Examples):
     """A selection of other examples, in the order given, sharing their memory."""
@@ -106,11 +117,14 @@ class Chosen(Examples):
     def cut(self, index: Tensor) -> Rows:
         return self.base.cut(self.index.index_select(0, index))
 
+    def labels(self) -> Tensor:
+        return self.base.labels().index_select(0, self.index)
+
 
 class Mapped(Examples):
-    """Examples whose rows pass through a function when they are cut (permuted, rotated, relabelled)."""
+    """Examples whose inputs pass through a function when they are cut (permuted, rotated)."""
 
-    def __init__(self, base: Examples, function: Callable[[Rows], Rows]) -> None:
+    def __init__(self, base: Examples, function: Callable[[Tensor], Tensor]) -> None:
         self.base, self.function = base, function
         self.ordered, self.again = base.ordered, base.again
 
@@ -118,7 +132,32 @@ class Mapped(Examples):
         return len(self.base)
 
     def cut(self, index: Tensor) -> Rows:
-        return self.function(self.base.cut(index))
+        rows = self.base.cut(index)
+        return rows._replace(x=self.function(rows.x))
+
+    def span(self, start: int, stop: int) -> Rows:
+        rows = self.base.span(start, stop)
+        return rows._replace(x=self.function(rows.x))
+
+    def labels(self) -> Tensor:
+        return self.base.labels()
+
+
+class Relabelled(Examples):
+    """Examples with other targets than their own, sharing their inputs."""
+
+    def __init__(self, base: Examples, y: Tensor) -> None:
+        self.base, self.y = base, y
+        self.ordered, self.again = base.ordered, base.again
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def cut(self, index: Tensor) -> Rows:
+        return self.base.cut(index)._replace(y=self.y.index_select(0, index))
+
+    def labels(self) -> Tensor:
+        return self.y
 
 
 class Joined(Examples):
@@ -136,6 +175,8 @@ class Joined(Examples):
         return self.starts[-1]
 
     def cut(self, index: Tensor) -> Rows:
+        if not len(index):
+            return self.parts[0].cut(index)
         owner = torch.bucketize(index, torch.tensor(self.starts[1:]), right=True)
         first, last = int(owner.min()), int(owner.max())
         if first == last:
@@ -155,6 +196,9 @@ class Joined(Examples):
         if part < len(self.parts) and stop <= self.starts[part + 1]:
             return self.parts[part].span(start - self.starts[part], stop - self.starts[part])
         return self.cut(torch.arange(start, stop))
+
+    def labels(self) -> Tensor:
+        return torch.cat([part.labels() for part in self.parts])
 
 
 @dataclass(frozen=True)
@@ -264,6 +308,9 @@ class Stream:
         Training settings that suit this source; whoever runs the stream may override them.
     notes:
         Figures for the report, such as how many missing values were imputed.
+    scale:
+        Origin and unit of regression targets: a value v of the stream is origin + v × unit in the units
+        of the source, and an error is that many units large.
     """
 
     name: str
@@ -276,6 +323,7 @@ class Stream:
     recipe: dict[str, object] | None = None
     defaults: dict[str, object] | None = None
     notes: dict[str, object] | None = None
+    scale: tuple[float, float] = (0.0, 1.0)
 
     def __len__(self) -> int:
         return len(self.segments)

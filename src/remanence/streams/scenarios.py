@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import typing
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 
 from remanence.errors import UsageError, nearest
+from remanence.hyperparameters import first_problem
 from remanence.randomness import generator
-from remanence.streams.experience import Chosen, Disclosure, Examples, Segment, Stream, TestSet
+from remanence.streams.experience import Chosen, Disclosure, Segment, Stream, TestSet
+from remanence.streams.folder import folder
 from remanence.streams.sources import whole
+from remanence.streams.table import table
 
 Scenario = TypeVar("Scenario", bound=Callable[..., Stream])
 SCENARIOS: dict[str, Callable[..., Stream]] = {}
 
+Experiences = Annotated[int, Field(ge=1, description="how many experiences")]
+Seed = Annotated[int, Field(ge=0, description="seeds what is drawn")]
+
 
 def scenario(function: Scenario) -> Scenario:
-    """Register a function from stream (or the name of a source) to stream under its own name."""
-    SCENARIOS[function.__name__] = function
-    return function
+    """Register a function from stream (or the name of a source) to stream under its own name.
+
+    Its options are annotated with type and range, and checked at each call: a value of the wrong type
+    or out of range is a one-sentence `UsageError`. Texts are read as the annotated type.
+    """
+    name = function.__name__
+    signature = inspect.signature(function)
+    options = list(signature.parameters)[1:]
+
+    @functools.cache
+    def adapter(option: str) -> TypeAdapter[Any]:
+        return TypeAdapter(typing.get_type_hints(function, include_extras=True)[option])
+
+    @functools.wraps(function)
+    def checked(*given: Any, **named: Any) -> Stream:
+        for option in named:
+            if option not in signature.parameters:
+                hint = nearest(option, options) if options else "it has none"
+                raise UsageError(f"the scenario {name} has no option {option!r}: {hint}")
+        bound = signature.bind(*given, **named)
+        for option in options:
+            if option in bound.arguments:
+                try:
+                    bound.arguments[option] = adapter(option).validate_python(bound.arguments[option])
+                except ValidationError as error:
+                    problem = first_problem(error).removeprefix("a setting ")
+                    raise UsageError(f"scenario {name}: {option} {problem}") from None
+        return function(*bound.args, **bound.kwargs)
+
+    SCENARIOS[name] = checked
+    return typing.cast(Scenario, checked)
 
 
 def start(stream: str | Stream) -> Stream:
@@ -39,31 +76,40 @@ def recorded(stream: Stream, name: str, options: dict[str, Any]) -> dict[str, An
 
 def build(recipe: dict[str, Any]) -> Stream:
     """The stream that a recipe describes."""
-    stream = whole(recipe["source"])
+    stream = opened(recipe)
     for name, options in recipe["scenarios"]:
         stream = apply(name, stream, options)
     return stream
 
 
-def apply(name: str, stream: Stream, options: dict[str, Any]) -> Stream:
-    """One scenario by name, with its options checked."""
+def opened(recipe: dict[str, Any]) -> Stream:
+    """The source of a recipe: a dataset by name, or a file or folder of the user's by its path."""
+    if "path" not in recipe:
+        return whole(recipe["source"])
+    openers: dict[str, Callable[..., Stream]] = {"table": table, "folder": folder}
+    return openers[recipe["source"]](recipe["path"], **recipe["options"])
+
+
+def find(name: str) -> Callable[..., Stream]:
+    """A scenario by name."""
     if name not in SCENARIOS:
         raise UsageError(f"there is no scenario {name!r}: {nearest(name, SCENARIOS)}")
-    known = list(inspect.signature(SCENARIOS[name]).parameters)[1:]
-    for option in options:
-        if option not in known:
-            raise UsageError(f"the scenario {name} has no option {option!r}: {nearest(option, known)}")
-    return SCENARIOS[name](stream, **options)
+    return SCENARIOS[name]
 
 
-def labels_of(examples: Examples) -> torch.Tensor:
-    """All labels (n,) of some examples."""
-    return torch.cat([rows.y for rows in examples.chunks(8192)])
+def apply(name: str, stream: Stream, options: dict[str, Any]) -> Stream:
+    """One scenario by name, with its options checked."""
+    return find(name)(stream, **options)
 
 
 @scenario
 def split(
-    stream: str | Stream, experiences: int = 5, *, order: str = "ascending", task_ids: bool = False, seed: int = 0
+    stream: str | Stream,
+    experiences: Experiences = 5,
+    *,
+    order: Annotated[Literal["ascending", "shuffled"], Field(description="of the classes")] = "ascending",
+    task_ids: Annotated[bool, Field(description="tell the task of examples and of questions")] = False,
+    seed: Seed = 0,
 ) -> Stream:
     """Class-incremental: the classes come in equal groups, one group an experience.
 
@@ -91,15 +137,13 @@ def split(
     [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
     """
     base = start(stream)
-    segment, test = _single(base, "split")
-    labels = labels_of(segment.examples)
+    segment, test = single(base, "split")
+    labels = segment.examples.labels()
     classes = sorted(set(labels.tolist()))
-    if not 1 <= experiences <= len(classes):
+    if experiences > len(classes):
         raise UsageError(
             f"{experiences} experiences were asked for, {base.name} has {len(classes)} classes: ask for 1 to {len(classes)}"
         )
-    if order not in ("ascending", "shuffled"):
-        raise UsageError(f"the order {order!r} is unknown: use ascending or shuffled")
     if order == "shuffled":
         places = torch.randperm(len(classes), generator=generator(seed, "class order"))
         classes = [classes[place] for place in places.tolist()]
@@ -110,7 +154,7 @@ def split(
         wanted = torch.tensor(group)
         index = torch.isin(labels, wanted).nonzero().squeeze(1)
         asked = torch.isin(test.y, wanted)
-        name = ", ".join(_name(base, label) for label in group[:3]) + ("…" if len(group) > 3 else "")
+        name = group_name(base, group)
         segments.append(Segment(Chosen(segment.examples, index), group, task, name))
         tests.append(TestSet(name, test.x[asked], test.y[asked], task, group))
     options = {"experiences": experiences, "order": order, "task_ids": task_ids, "seed": seed}
@@ -124,7 +168,8 @@ def split(
     )
 
 
-def _single(stream: Stream, name: str) -> tuple[Segment, TestSet]:
+def single(stream: Stream, name: str) -> tuple[Segment, TestSet]:
+    """The one experience and the one test set of a whole dataset; `name` is the scenario that asks."""
     if len(stream.segments) != 1 or len(stream.tests) != 1:
         raise UsageError(
             f"{name} starts from a whole dataset, {stream.name} has {len(stream)} experiences: put {name} first"
@@ -132,5 +177,8 @@ def _single(stream: Stream, name: str) -> tuple[Segment, TestSet]:
     return stream.segments[0], stream.tests[0]
 
 
-def _name(stream: Stream, label: int) -> str:
-    return stream.class_names[label] if label < len(stream.class_names) else str(label)
+def group_name(stream: Stream, group: tuple[int, ...]) -> str:
+    """What a group of classes is called in tables: its first three, by name where they have names."""
+    names = stream.class_names
+    first = (names[label] if label < len(names) else str(label) for label in group[:3])
+    return ", ".join(first) + ("…" if len(group) > 3 else "")

@@ -25,7 +25,8 @@ class Source:
 
     `hub` and `config` name it on the Hugging Face hub ("" where it is found in a folder only);
     `files` are the parquet files of the splits below the folder named by REMANENCE_DATA; `input` and
-    `label` are its columns, `kind` is what the input is.
+    `label` are its columns, `kind` is what the input is. `experiences` is how many groups its classes
+    come in where no scenario is asked for.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Source:
     kind: str = "image"
     rows: tuple[int, int] = (0, 0)
     classes: int = 0
+    experiences: int = 5
     licence: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
     loader: Callable[[Source], Stream] | None = None
@@ -80,6 +82,18 @@ SOURCES: dict[str, Source] = {
 }
 
 
+def known(name: str) -> Source:
+    """A source by name."""
+    if name not in SOURCES:
+        raise UsageError(f"there is no stream {name!r}: {nearest(name, SOURCES)}")
+    return SOURCES[name]
+
+
+def default_experiences(name: str) -> int:
+    """How many groups the classes of a source come in where no scenario is asked for."""
+    return known(name).experiences
+
+
 def whole(name: str) -> Stream:
     """A dataset as a stream of one experience, from which scenarios start.
 
@@ -90,8 +104,7 @@ def whole(name: str) -> Stream:
     MissingExtra
         If reading it needs a package that is not installed.
     """
-    if name not in SOURCES:
-        raise UsageError(f"there is no stream {name!r}: {nearest(name, SOURCES)}")
+    known(name)
     return _load(name, os.environ.get(DATA, ""))
 
 

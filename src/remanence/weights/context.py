@@ -35,6 +35,8 @@ class Context:
         self.where: str = "main"
         self.forwards = 0
         self.backwards = 0
+        self.asked: int | None = None
+        """The task id that came with the questions being answered, in the hook `predict` only."""
 
     @property
     def model(self) -> Model:
@@ -134,9 +136,13 @@ class Context:
         """Say that one experience ended and another begins here: the same as a disclosed boundary."""
         self._trainer._boundary()
 
-    def refresh_rates(self) -> None:
-        """Read `rate` of every part again and rebuild the optimizer's groups, keeping its state."""
-        self._trainer._rebuild()
+    def refresh_rates(self, *, fresh: bool = False) -> None:
+        """Read `rate` of every part again and rebuild the optimizer's groups; `fresh` drops its state."""
+        self._trainer._rebuild(fresh)
+
+    def fit(self) -> None:
+        """Keep the budget after something was stored: elastic parts give up what is over it."""
+        self._trainer._fit()
 
     def phase(
         self,
@@ -152,6 +158,7 @@ class Context:
         weight_decay: float | None = None,
         schedule: str = "constant",
         hooks: bool = False,
+        forward: bool = True,
     ) -> Iterator[Update]:
         """Train outside the main loop (balanced fine-tuning, alignment, compression), counted and resumable.
 
@@ -171,11 +178,13 @@ class Context:
             As in the training settings, which are the defaults.
         hooks:
             Whether the parts' `loss`, `gradient`, `update` and `stepped` act in it too.
+        forward:
+            Whether the batch passes through the model; False where the objective runs what it needs.
         """
         asked = {"optimizer": optimizer, "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         given = {key: value for key, value in asked.items() if value is not None}
         settings = {**given, "schedule": schedule}
-        return phase(self._trainer, name, batches, updates, parameters, objective, settings, hooks)
+        return phase(self._trainer, name, batches, updates, parameters, objective, settings, hooks, forward)
 
     def shuffled(self, purpose: str, examples: Examples, epochs: int, size: int) -> tuple[Callable[[int], Tensor], int]:
         """Positions of each batch of a phase over `examples`, shuffled per epoch, and their number."""

@@ -17,6 +17,6 @@ class Naive(Part):
     Example
     -------
     >>> import remanence as rm
-    >>> rm.learner("naive", rm.streams.split("digits", experiences=5)).footprint().total > 0
+    >>> rm.make("naive", rm.streams.split("digits", experiences=5)).footprint().total > 0
     True
     """

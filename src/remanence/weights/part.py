@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from remanence.errors import UsageError
 from remanence.learner import Removal, Request, Update
+from remanence.weights import optimizers
 
 if TYPE_CHECKING:
     from remanence.streams.experience import Experience
@@ -83,7 +84,20 @@ class Step:
     hook `update` only. `k` of `total` counts the updates of the experience.
     """
 
-    __slots__ = ("batch", "change", "columns", "context", "experience", "features", "k", "loss", "scores", "total", "x")
+    __slots__ = (
+        "_optimizer",
+        "batch",
+        "change",
+        "columns",
+        "context",
+        "experience",
+        "features",
+        "k",
+        "loss",
+        "scores",
+        "total",
+        "x",
+    )
 
     def __init__(self, context: Context, experience: Experience, batch: Batch, k: int, total: int) -> None:
         self.context, self.experience, self.batch, self.k, self.total = context, experience, batch, k, total
@@ -93,6 +107,7 @@ class Step:
         self.columns: Tensor | None = None
         self.loss: Tensor = batch.x
         self.change: dict[str, Tensor] = {}
+        self._optimizer: optimizers.Optimizer | None = None
 
     @property
     def model(self) -> Any:
@@ -112,6 +127,16 @@ class Step:
             name: torch.zeros_like(p) if grad is None else grad
             for (name, p), grad in zip(named.items(), found, strict=True)
         }
+
+    def preview(self) -> dict[str, Tensor]:
+        """The change that the optimizer would make with the gradients as they are now, by parameter name.
+
+        Neither parameters nor optimizer state move. For the hook `gradient` only.
+        """
+        if self._optimizer is None:
+            raise UsageError("a change was previewed outside the hook gradient, before there are gradients")
+        moved = {name: p for name, p in self.context.model.named_parameters() if p.requires_grad}
+        return optimizers.preview(self._optimizer, moved)
 
 
 class Part(nn.Module):
@@ -143,6 +168,9 @@ class Part(nn.Module):
     def batches(self, plan: Plan, context: Context, experience: Experience) -> Plan:
         """Reorder, resample or repeat."""
         return plan
+
+    def arrived(self, batch: Batch, context: Context) -> None:
+        """New rows arrived, before anything is done with them: detect a boundary, let the model grow."""
 
     def rehearse(self, batch: Batch, context: Context) -> Batch:
         """Add remembered rows behind the new ones."""

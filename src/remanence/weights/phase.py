@@ -30,6 +30,7 @@ def phase(
     objective: Callable[[Step], Tensor] | None,
     settings: dict[str, Any],
     with_hooks: bool,
+    forward: bool,
 ) -> Iterator[Update]:
     """Train some parameters with an optimizer of their own, resuming where the cursor's mark stands.
 
@@ -60,7 +61,10 @@ def phase(
             p.requires_grad_(n in moved)
         try:
             step = Step(context, experience, batches(k), k, updates)
-            trainer._forward(step)
+            if forward:
+                trainer._forward(step)
+            else:
+                step.x = trainer.model.prepare(step.batch.x)
             step.loss = (objective or plain_objective)(step)
             for term in hooks["loss"]:
                 added = term(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -89,7 +90,6 @@ class Trainer(Learner):
         self.training_settings = Training.read(training)
         self.device = pick_device(self.training_settings.device)
         self.model = split(model, head, outputs=int(task == "regression"), seed=seed)
-        self._frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         self.parts = nn.ModuleList(parts)
         self._parts = tuple(parts)
         self.previous: Frozen | None = None
@@ -99,7 +99,7 @@ class Trainer(Learner):
         self._purposes: dict[tuple[str, int, str], int] = {}
         self._draw = torch.Generator()
         self._context = Context(self)
-        self._phase_optimizer: torch.optim.Optimizer | None = None
+        self._phase_optimizer: optimizers.Optimizer | None = None
         self._phase_names: dict[str, nn.Parameter] = {}
         self._trainable: dict[str, nn.Parameter] = {}
         self._hooks = _overridden(parts)
@@ -110,6 +110,7 @@ class Trainer(Learner):
         self.needs = frozenset().union(*(part.needs for part in parts))
         for part in parts:
             part.setup(self._context)
+        self._frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         self.to(self.device)
         self.optimizer = self._make_optimizer()
 
@@ -185,9 +186,11 @@ class Trainer(Learner):
                 torch.cuda.manual_seed((noise + k) & 0x7FFFFFFFFFFFFFFF)
             if self.training_settings.schedule == "cosine":
                 optimizers.set_rates(self.optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
-            rows = examples.cut(plan[k])
+            rows = examples.learn(plan[k])
             update = self._update(experience, self._receive(rows), k, total)
             cursor.k += 1
+            if k == 0:  # memories take their room when the first rows arrive
+                self._fit()
             yield self._counted(update)
 
     def _plan(self, experience: Experience) -> Plan:
@@ -215,8 +218,9 @@ class Trainer(Learner):
         x, y, ids = rows
         if self.device.type != "cpu":
             x, y = x.to(self.device), y.to(self.device)
-        if self.model.head.outputs == 0:
-            new = self.model.head.unseen(y)
+        head = self.model.head
+        if head.outputs == 0:
+            new = head.unseen(y)
             if new:
                 self._see(new)
         return Batch(x, y, ids, len(ids))
@@ -224,6 +228,8 @@ class Trainer(Learner):
     def _update(self, experience: Experience, batch: Batch, k: int, total: int) -> Update:
         context, hooks = self._context, self._hooks
         context.forwards = context.backwards = 0
+        for arrived in hooks["arrived"]:
+            arrived(batch, context)
         for rehearse in hooks["rehearse"]:
             batch = rehearse(batch, context)
         step = Step(context, experience, batch, k, total)
@@ -235,25 +241,31 @@ class Trainer(Learner):
                 loss = loss + added
         step.loss = loss
         value = self._change(step, self.optimizer, hooks)
-        self.seen += batch.fresh
+        object.__setattr__(self, "seen", self.seen + batch.fresh)  # a module's own way looks through all its parts
         rows = len(batch)
         return Update(batch.fresh, rows - batch.fresh, rows + context.forwards, rows + context.backwards, 1, value)
 
     def _forward(self, step: Step) -> None:
-        batch = step.batch
-        if batch.y is not None and batch.y.dtype == torch.int64 and self.model.head.outputs == 0:
-            step.columns = self.model.head.columns(batch.y)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training_settings.precision == "bf16"):
+        batch, model = step.batch, self.model
+        head = model.head
+        if batch.y is not None and batch.y.dtype == torch.int64 and head.outputs == 0:
+            step.columns = head.columns_of_seen(batch.y)
+        with self._precision():
             if batch.entry is None:
-                step.x = self.model.prepare(batch.x)
+                step.x = model.prepare(batch.x)
                 for augment in self._hooks["augment"]:
                     step.x = augment(step.x, batch, self._context)
-                step.features = self.model.body(step.x)
+                step.features = model.body(step.x)
             else:
-                step.features = self.model.from_entry(batch.x, batch.entry)
-            step.scores = self.model.head(step.features)
+                step.features = model.from_entry(batch.x, batch.entry)
+            step.scores = head(step.features)
 
-    def _change(self, step: Step, optimizer: torch.optim.Optimizer, hooks: dict[str, list[Any]]) -> float:
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.training_settings.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return _AS_IT_IS
+
+    def _change(self, step: Step, optimizer: optimizers.Optimizer, hooks: dict[str, list[Any]]) -> float:
         """Backward pass, gradient hooks, optimizer, update hooks, stepped hooks; the loss as a number."""
         value = float(step.loss.detach())
         if not math.isfinite(value):
@@ -261,6 +273,7 @@ class Trainer(Learner):
             raise Diverged(f"the loss became {value} at {where}: lower lr")
         optimizer.zero_grad()
         step.loss.backward()  # type: ignore[no-untyped-call]
+        step._optimizer = optimizer
         for gradient in hooks["gradient"]:
             gradient(step)
         if hooks["update"]:
@@ -317,8 +330,8 @@ class Trainer(Learner):
             grown(self._context)
         self._fit()
 
-    def _rebuild(self) -> None:
-        kept = self._optimizer_tensors()
+    def _rebuild(self, fresh: bool = False) -> None:
+        kept = {} if fresh else optimizers.tensors(self.optimizer, self._trainable)
         self.optimizer = self._make_optimizer()
         optimizers.put(self.optimizer, self._trainable, kept)
 
@@ -343,7 +356,7 @@ class Trainer(Learner):
     def _named(self) -> dict[str, nn.Parameter]:
         return dict(self.model.named_parameters())
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
+    def _make_optimizer(self) -> optimizers.Optimizer:
         groups: dict[float, dict[str, nn.Parameter]] = {}
         for name, parameter in self._named().items():
             rate = math.prod(part.rate(name) for part in self._parts)
@@ -380,10 +393,11 @@ class Trainer(Learner):
 
     def _answer(self, x: Tensor, task: int | None) -> Answer:
         head = self.model.head
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training_settings.precision == "bf16"):
+        with self._precision():
             features = self.model.features(x)
             scores = head(features)
         scores = scores.float()
+        self._context.asked = task
         for predict in self._hooks["predict"]:
             scores = predict(scores, features, self._context)
         return Answer(head.only(scores, task), tuple(head.classes))
@@ -430,8 +444,9 @@ class Trainer(Learner):
         self.to(self.device)
 
 
+_AS_IT_IS = nullcontext()
 _HOOKS = (
-    "grown rehearse augment objective loss gradient update stepped boundary predict".split()  # noqa: SIM905
+    "grown arrived rehearse augment objective loss gradient update stepped boundary predict".split()  # noqa: SIM905
 )
 
 

@@ -70,6 +70,11 @@ class ClosedForm(Learner):
         return made
 
     @classmethod
+    def check(cls, settings: dict[str, Any]) -> None:
+        """Raise a `UsageError` if a hyperparameter cannot be used."""
+        cls(1, None, seed=0, batch_size=1, **settings)
+
+    @classmethod
     def sized(cls, inputs: int, settings: dict[str, Any], budget: int | None) -> dict[str, Any]:
         """Settings that fit the budget, where a size was not given and can be chosen."""
         return settings
@@ -85,7 +90,8 @@ class ClosedForm(Learner):
         if rows == 0:
             raise UsageError(f"experience {experience.index} has no examples: leave it out of the stream")
         for first in range(start * self.batch_size, rows, self.batch_size):
-            x, y, ids = experience.examples.span(first, first + self.batch_size)
+            index = torch.arange(first, min(first + self.batch_size, rows))
+            x, y, ids = experience.examples.learn(index)
             self._see(y)
             self._absorb(self.features(x.to(self.device)), y.to(self.device), ids)
             self.position = (experience.index, first // self.batch_size + 1)

@@ -61,7 +61,7 @@ class GACIL(ClosedForm):
     -------
     >>> import remanence as rm
     >>> stream = rm.streams.split("digits", experiences=5)
-    >>> learner = rm.learner("g-acil", stream, buffer=300)
+    >>> learner = rm.make("g-acil", stream, buffer=300)
     >>> for experience in stream.experiences():
     ...     _ = learner.learn(experience)
     >>> (learner.predict(stream.tests[0].x).labels == stream.tests[0].y).float().mean() > 0.9

@@ -46,10 +46,10 @@ class Rehearsal(Part):
     -------
     >>> import remanence as rm
     >>> stream = rm.streams.split("digits", experiences=5)
-    >>> learner = rm.learner("er", stream, size=50)
+    >>> learner = rm.make("er", stream, size=50)
     >>> _ = learner.learn(next(stream.experiences()))
     >>> learner.footprint().bytes["rehearsal"]
-    4016
+    4000
 
     References
     ----------

@@ -16,13 +16,19 @@ class Memory(nn.Module):
     """Up to `size` rows, stored as they came (``uint8`` images stay ``uint8``).
 
     The tensors are made when the first rows arrive, at full size, so that what is counted does not
-    creep. `seen` counts every row that was ever offered; a reservoir that lost it would forget nearly
-    everything, so it is a buffer and is saved.
+    creep. `counts` is how many rows are held and how many were ever offered; a reservoir that lost the
+    second would forget nearly everything, so both are part of the saved structure.
 
     Parameters
     ----------
     size:
         How many rows (1 or more).
+
+    Attributes
+    ----------
+    elastic:
+        Whether it may give up rows to keep a budget: True where the budget chose its size, False
+        where a person did.
     """
 
     kind = "rehearsal"
@@ -32,22 +38,22 @@ class Memory(nn.Module):
         if size < 1:
             raise UsageError(f"a memory of size {size} was asked for, expected 1 or more")
         self.size = size
+        self.elastic = False
         self.extra_names: list[str] = []
         for name, dtype in (("x", torch.float32), ("y", torch.int64), ("ids", torch.int64)):
             self.register_buffer(name, torch.empty(0, dtype=dtype))
-        self.register_buffer("counts", torch.zeros(2, dtype=torch.int64))
+        self.counts = [0, 0]
         self.x: Tensor
         self.y: Tensor
         self.ids: Tensor
-        self.counts: Tensor
 
     def __len__(self) -> int:
-        return int(self.counts[0])
+        return self.counts[0]
 
     @property
     def seen(self) -> int:
         """How many rows were offered."""
-        return int(self.counts[1])
+        return self.counts[1]
 
     @property
     def row_bytes(self) -> int:
@@ -68,21 +74,22 @@ class Memory(nn.Module):
         Tensor
             (m, 2) int64: the position in the batch, and the slot, of each row that was kept.
         """
-        fresh, filled, seen = batch.fresh, len(self), self.seen
-        numbers = torch.arange(seen, seen + fresh)
-        slots = (torch.rand(fresh, generator=draw, dtype=torch.float64) * (numbers + 1)).long()
+        fresh, filled, seen = batch.fresh, self.counts[0], self.counts[1]
+        self.counts[1] += fresh
+        slots = torch.rand(fresh, generator=draw, dtype=torch.float64)
+        slots = slots.mul_(torch.arange(seen + 1, seen + fresh + 1)).long()
         if filled < self.size:
             room = min(self.size - filled, fresh)
             slots[:room] = torch.arange(filled, filled + room)
         kept = (slots < self.size).nonzero().squeeze(1)
-        slots = slots[kept]
-        if len(slots) > 1:  # of two rows that drew one slot the later stays, as if they had come one by one
-            later = torch.ones(len(slots), dtype=torch.bool)
-            order = torch.argsort(slots, stable=True)
-            later[order[:-1]] = slots[order[1:]] != slots[order[:-1]]
+        slots = slots.index_select(0, kept)
+        count = len(slots)
+        if count > 1:  # of two rows that drew one slot the later stays, as if they had come one by one
+            ordered, order = torch.sort(slots, stable=True)
+            later = torch.ones(count, dtype=torch.bool)
+            later[order[:-1]] = ordered[1:] != ordered[:-1]
             kept, slots = kept[later], slots[later]
-        self.counts[1] += fresh
-        if len(slots):
+        if count:
             self.write(slots, batch, kept, extras)
         return torch.stack([kept, slots], 1)
 
@@ -93,8 +100,9 @@ class Memory(nn.Module):
         columns = {"x": batch.x, "y": batch.y, "ids": batch.ids}
         columns |= {f"extra_{name}": value for name, value in (extras or {}).items()}
         for name, values in columns.items():
-            self._place(name, values)[slots] = values[rows]
-        self.counts[0] = max(int(self.counts[0]), int(slots.max()) + 1)
+            self._place(name, values).index_copy_(0, slots, values.index_select(0, rows))
+        if self.counts[0] < self.size:
+            self.counts[0] = max(self.counts[0], int(slots.max()) + 1)
 
     def _place(self, name: str, like: Tensor) -> Tensor:
         held = self._buffers.get(name)
@@ -115,7 +123,7 @@ class Memory(nn.Module):
         held = len(self)
         if count >= held:
             return torch.randperm(held, generator=generator)
-        if 4 * count < held:  # drawing again on a clash is quicker than permuting everything
+        if held > 2000 and 4 * count < held:  # drawing again on a clash is quicker than permuting everything
             slots = torch.randint(held, (count,), generator=generator)
             while len(torch.unique(slots)) < count:
                 slots = torch.randint(held, (count,), generator=generator)
@@ -133,9 +141,9 @@ class Memory(nn.Module):
             raise UsageError("remembered rows were added to a batch without targets")
         extras = {name.removeprefix("extra_"): self._buffers[name][slots] for name in self.extra_names}  # type: ignore[index]
         return Batch(
-            torch.cat([batch.x, self.x[slots]]),
-            torch.cat([batch.y, self.y[slots]]),
-            torch.cat([batch.ids, self.ids[slots]]),
+            torch.cat([batch.x, self.x.index_select(0, slots)]),
+            torch.cat([batch.y, self.y.index_select(0, slots)]),
+            torch.cat([batch.ids, self.ids.index_select(0, slots)]),
             batch.fresh,
             slots if batch.origin is None else torch.cat([batch.origin, slots]),
             extras=extras,
@@ -179,7 +187,7 @@ class Memory(nn.Module):
     def shrink(self, excess: int) -> int:
         """Give up enough rows to free `excess` bytes, keeping one at least; return the bytes freed."""
         row = self.row_bytes
-        if not row:
+        if not row or not self.elastic:
             return 0
         size = max(1, self.size - -(-excess // row))
         freed = (self.size - size) * row
@@ -188,17 +196,19 @@ class Memory(nn.Module):
         return freed
 
     def _columns(self) -> dict[str, Tensor]:
-        return {
-            name: value
-            for name, value in self._buffers.items()
-            if name != "counts" and value is not None and len(value)
-        }
+        return {name: value for name, value in self._buffers.items() if value is not None and len(value)}
 
     def structure(self) -> dict[str, Any]:
-        return {"size": self.size, "extras": self.extra_names}
+        return {
+            "size": self.size,
+            "elastic": self.elastic,
+            "counts": list(self.counts),
+            "extras": list(self.extra_names),
+        }
 
     def restructure(self, structure: dict[str, Any]) -> None:
-        self.size = structure["size"]
+        self.size, self.elastic = structure["size"], structure["elastic"]
+        self.counts = list(structure["counts"])
         for name in self.extra_names:
             self._buffers.pop(name, None)
         self.extra_names = list(structure["extras"])

@@ -1,0 +1,84 @@
+"""What `remanence.run` and `remanence.compare` do, apart so that importing the arena stays quick."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from remanence import systems
+from remanence.arena.folder import RESULTS, environment, read_json
+from remanence.arena.job import Job, Settings, check_fits
+from remanence.arena.many import CHECKPOINT, RESULT
+from remanence.arena.report import Report
+from remanence.arena.result import Result
+from remanence.errors import UsageError
+from remanence.learner import Learner
+from remanence.state import write_atomically
+from remanence.streams.experience import Stream
+
+Given = Learner | str | Callable[[int], Learner]
+
+
+def compare(
+    learners: Mapping[str, Given],
+    stream: Stream,
+    seeds: int | list[int],
+    probe_every: int | None,
+    online: bool,
+    out: str | Path | None,
+    loggers: Any,
+) -> Report:
+    """See `remanence.compare`."""
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if any(isinstance(given, Learner) for given in learners.values()) and len(numbers) > 1:
+        raise UsageError(
+            "a learner that is built already has one seed: give its name, or a function from seed to learner"
+        )
+    configuration = {"stream": stream.name, "learners": list(learners), "seeds": numbers, "probe_every": probe_every}
+    results = []
+    with ExitStack() as stack:
+        logs = [stack.enter_context(logger) for logger in loggers]
+        for seed in numbers:
+            for label, given in learners.items():
+                place = Path(out) / "jobs" / f"{label}-{seed}" if out is not None else None
+                results.append(_one(label, given, stream, seed, probe_every, online, place, logs))
+    report = Report(results, {**configuration, "recipe": stream.recipe}, environment())
+    if out is not None:
+        write_atomically(Path(out) / RESULTS, json.dumps([result.as_dict() for result in results], indent=1))
+        report.save(out)
+    return report
+
+
+def _one(
+    label: str,
+    given: Given,
+    stream: Stream,
+    seed: int,
+    probe_every: int | None,
+    online: bool,
+    place: Path | None,
+    logs: list[Any],
+) -> Result:
+    done = read_json(place / RESULT) if place is not None else None
+    if done is not None:
+        return Result.from_dict(done)
+    if isinstance(given, str):
+        learner = systems.make(given, stream, seed=seed)
+    else:
+        learner = given if isinstance(given, Learner) else given(seed)
+    name = label if label != "learner" else (learner.recipe.system if learner.recipe else type(learner).__name__)
+    check_fits(learner, stream, name)
+    settings = Settings(probe_every, online, place / CHECKPOINT if place is not None else None)
+
+    def log(update: int, values: dict[str, float]) -> None:
+        for logger in logs:
+            logger.log(f"{name}/{learner.seed}", update, values)
+
+    result = dataclasses.replace(Job(learner, stream, settings, log=log if logs else None).run(), learner=name)
+    if place is not None:
+        write_atomically(place / RESULT, json.dumps(result.as_dict()))
+    return result

@@ -1,0 +1,126 @@
+"""`remanence run`: from flags to a finished run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from remanence import systems
+from remanence.arena.config import LEARNERS, RunConfig, parse_settings
+from remanence.arena.folder import CONFIG, RESULTS, default_folder, environment, read_json
+from remanence.arena.live import LiveTable
+from remanence.arena.many import run_all
+from remanence.arena.report import Report
+from remanence.arena.result import Result
+from remanence.arena.tables import final_table
+from remanence.errors import UsageError
+
+
+def run_command(
+    flags: dict[str, Any],
+    training: dict[str, Any],
+    table: dict[str, Any],
+    pairs: list[str],
+    *,
+    config: Path | None,
+    out: Path | None,
+    fresh: bool,
+    jobs: int | None,
+    cluster: str | None,
+    as_json: bool,
+    deterministic: bool,
+) -> None:
+    """Run a configuration, or go on with it, and print what came of it."""
+    console = Console(stderr=as_json)
+    resolved = resolve(flags, training, table, pairs, config, console)
+    if deterministic:
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+    folder = out or default_folder(resolved, fresh)
+    results = finished(folder, resolved)
+    if results is None:
+        console.print(f"run: {folder}")
+        try:
+            results = run_all(
+                resolved,
+                folder,
+                jobs=jobs or os.cpu_count() or 1,
+                cluster=cluster,
+                watch=lambda planned, place: LiveTable(planned, place, console),
+            )
+        except KeyboardInterrupt:
+            print(
+                f"interrupted: what is done lies in {folder}; the same command, or "
+                f"remanence run --config {folder / CONFIG} --out {folder}, goes on from there",
+                file=sys.stderr,
+            )
+            raise SystemExit(130) from None
+        report = Report(results, resolved.model_dump(), read_json(folder / "environment.json") or environment())
+        page = report.save(folder)
+    else:
+        console.print(f"run: {folder} (finished before; --fresh runs it again beside this one)")
+        page = folder / "report.html"
+        if not page.exists():
+            page = Report.load(folder).save(folder)
+    if as_json:
+        print(json.dumps([result.as_dict() for result in results], indent=1))
+    console.print(final_table(results))
+    console.print(f"report: {page}")
+
+
+def resolve(
+    flags: dict[str, Any],
+    training: dict[str, Any],
+    table: dict[str, Any],
+    pairs: list[str],
+    config: Path | None,
+    console: Console,
+) -> RunConfig:
+    """Lay flags over the file, fill in the learners, and check it all."""
+    given = RunConfig.load(config) if config is not None else {}
+    given = {**given, **flags}
+    for key, mine in (("training", training), ("table", table), ("set", parse_settings(pairs))):
+        merged = {**given.get(key, {}), **mine}
+        if merged:
+            given[key] = merged
+    if "stream" not in given:
+        raise UsageError("no stream was named: give one, for example `remanence run digits`, or a file with --config")
+    checked = RunConfig.read(given)
+    return checked if checked.learners else RunConfig.read({**given, "learners": default_learners(checked, console)})
+
+
+def default_learners(config: RunConfig, console: Console) -> list[str]:
+    """Those of the usual learners that can do what the stream asks, saying which cannot and why."""
+    stream = config.build_stream(0)
+    able, left_out = [], []
+    known = systems.all_systems()
+    for name in LEARNERS:
+        if name not in known:
+            continue
+        card = known[name]
+        lacking = sorted(card.needs - stream.disclosure.told())
+        if stream.task.kind not in card.tasks:
+            left_out.append(f"{name} (does not do {stream.task.kind})")
+        elif lacking:
+            left_out.append(f"{name} (needs {' and '.join(lacking)})")
+        else:
+            able.append(name)
+    if left_out:
+        console.print(f"left out on this stream: {', '.join(left_out)}")
+    return able
+
+
+def finished(folder: Path, config: RunConfig) -> list[Result] | None:
+    """The results of a finished run of this very configuration in the folder, or None."""
+    data = read_json(folder / RESULTS)
+    if data is None or not (folder / CONFIG).exists():
+        return None
+    if RunConfig.read(RunConfig.load(folder / CONFIG)).hash() != config.hash():
+        return None
+    return [Result.from_dict(entry) for entry in data]

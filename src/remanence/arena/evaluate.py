@@ -1,0 +1,97 @@
+"""Asking a learner: scores on test sets, and on new examples before they are learned."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from remanence.learner import Answer, Learner
+from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet
+
+ROWS = 1024
+"""Questions asked at once, so that memory stays bounded."""
+
+
+def errors(answer: Answer, y: Tensor, task: Task) -> float:
+    """The number of wrong labels, or the sum of squared errors."""
+    if task.kind == "regression":
+        return float((answer.values.cpu().double() - y.double()).square().sum())
+    return float((answer.labels != y.cpu()).sum())
+
+
+def score_of(error: float, rows: int, task: Task) -> float:
+    """Accuracy, or root mean squared error, from a sum of errors."""
+    return math.sqrt(error / rows) if task.kind == "regression" else 1 - error / rows
+
+
+def score(learner: Learner, test: TestSet, stream: Stream) -> float:
+    """The stream's metric on one test set."""
+    asked = test.task if stream.disclosure.test_task_ids else None
+    wrong = 0.0
+    for start in range(0, len(test.y), ROWS):
+        answer = learner.predict(test.x[start : start + ROWS], asked)
+        wrong += errors(answer, test.y[start : start + ROWS], stream.task)
+    return score_of(wrong, len(test.y), stream.task)
+
+
+@dataclass
+class Online:
+    """Running score on new examples, each asked about just before it is learned for the first time.
+
+    `window` counts since the last probe, `experience` since the experience began, `whole` since the start:
+    each is [sum of errors, rows]. `passed` counts the rows of this experience that were asked about.
+    """
+
+    whole: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    experience: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    window: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    passed: int = 0
+    seconds: float = 0.0
+
+    def add(self, error: float, rows: int) -> None:
+        for place in (self.whole, self.experience, self.window):
+            place[0] += error
+            place[1] += rows
+
+    @staticmethod
+    def score(place: list[float], task: Task) -> float | None:
+        return score_of(place[0], int(place[1]), task) if place[1] else None
+
+
+class Watched(Examples):
+    """Examples that ask the learner about rows right before handing them out to be learned.
+
+    Only the first pass counts: as many rows as there are examples.
+    """
+
+    def __init__(self, base: Examples, learner: Learner, task: Task, online: Online) -> None:
+        self.base, self.learner, self.task, self.online = base, learner, task, online
+        self.ordered, self.again = base.ordered, base.again
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def cut(self, index: Tensor) -> Rows:
+        return self.base.cut(index)
+
+    def span(self, start: int, stop: int) -> Rows:
+        return self.base.span(start, stop)
+
+    def learn(self, index: Tensor) -> Rows:
+        rows = self.base.learn(index)
+        new = min(len(index), len(self.base) - self.online.passed)
+        if new > 0:
+            begun = time.perf_counter()
+            wrong = errors(self.learner.predict(rows.x[:new]), rows.y[:new], self.task)
+            self.online.add(wrong, new)
+            self.online.passed += new
+            self.online.seconds += time.perf_counter() - begun
+        return rows
+
+
+def watched(experience: Experience, learner: Learner, task: Task, online: Online) -> Experience:
+    """The experience with its examples watched."""
+    return replace(experience, examples=Watched(experience.examples, learner, task, online))

@@ -1,0 +1,181 @@
+"""Many runs: every learner with every seed, in processes here or on a cluster, each resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from remanence import systems
+from remanence.arena.config import RunConfig
+from remanence.arena.folder import RESULTS, opened, read_json
+from remanence.arena.job import Job, Record, Settings, check_fits
+from remanence.arena.result import Result
+from remanence.errors import MissingExtra, UsageError
+from remanence.learner import Recipe
+from remanence.state import write_atomically
+from remanence.streams import build as build_stream
+from remanence.streams.experience import Stream
+
+CHECKPOINT, RESULT, PROGRESS = "checkpoint.safetensors", "result.json", "progress.json"
+CHECKPOINT_EVERY = 5000
+"""Updates between checkpoints inside a long experience; one is also written every minute."""
+
+
+def plan(config: RunConfig) -> list[dict[str, Any]]:
+    """One JSON-able job per learner and seed, each checked against its stream before anything is trained."""
+    jobs = []
+    for seed in range(config.seeds):
+        stream = config.build_stream(seed)
+        for name in config.learners:
+            recipe = recipe_of(config, name, stream, seed)
+            if seed == 0:
+                check_fits(systems.build(recipe), stream, name)
+            jobs.append(
+                {
+                    "recipe": recipe.as_dict(),
+                    "stream": stream.recipe,
+                    "probe_every": config.probe_every,
+                    "online": config.online,
+                    "checkpoint_every": CHECKPOINT_EVERY,
+                    "folder": f"{name}-{seed}",
+                }
+            )
+    return jobs
+
+
+def recipe_of(config: RunConfig, name: str, stream: Stream, seed: int) -> Recipe:
+    """The recipe of one learner; a reference row stands outside the budget."""
+    cards = systems.components(name)
+    outside = any(getattr(card.factory, "reference", False) for card in cards)
+    return systems.recipe_for(
+        name,
+        stream,
+        model=config.training.get("model"),
+        seed=seed,
+        budget=None if outside else config.bytes,
+        settings=config.settings_of(name),
+    )
+
+
+def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Run one job, or go on with it, in this process; a finished one is read back."""
+    place = Path(folder) / "jobs" / job["folder"]
+    done = read_json(place / RESULT)
+    if done is not None:
+        return dict(done)
+    stream = _stream(json.dumps(job["stream"], sort_keys=True))
+    recipe = Recipe.from_dict(job["recipe"])
+    learner = systems.build(recipe)
+    place.mkdir(parents=True, exist_ok=True)
+    settings = Settings(job["probe_every"], job["online"], place / CHECKPOINT, every_updates=job["checkpoint_every"])
+    result = Job(learner, stream, settings, ProgressFile(place / PROGRESS)).run().as_dict()
+    write_atomically(place / RESULT, json.dumps(result))
+    return result
+
+
+_streams: dict[str, Stream] = {}
+
+
+def _stream(recipe: str) -> Stream:
+    if recipe not in _streams:
+        _streams.clear()
+        _streams[recipe] = build_stream(json.loads(recipe))
+    return _streams[recipe]
+
+
+class ProgressFile:
+    """Writes how far a job is, at most four times a second, for whoever watches."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._written = path, 0.0
+
+    def __call__(self, record: Record, stream: Stream) -> None:
+        now = time.monotonic()
+        if now - self._written < 0.25:
+            return
+        self._written = now
+        whole = stream.marks[-1] if stream.marks else 1
+        last = next((p.scores for p in reversed(record.probes) if p.scores), [])
+        seen = [value for value in last if value is not None]
+        state = {
+            "experience": record.segment,
+            "experiences": len(stream),
+            "updates": record.counts["updates"],
+            "share": min(1.0, record.counts["examples"] / max(1, whole)),
+            "score": sum(seen) / len(seen) if seen else None,
+        }
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(state))
+        os.replace(temporary, self.path)
+
+
+def run_all(
+    config: RunConfig,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    watch: Callable[[list[dict[str, Any]], Path], Any] | None = None,
+) -> list[Result]:
+    """Run every job of a configuration in its folder and write ``results.json``.
+
+    Parameters
+    ----------
+    config:
+        What to run.
+    folder:
+        Where; a run that is there already goes on.
+    jobs:
+        How many processes.
+    cluster:
+        Address of a Ray cluster (``auto`` or ``local`` to start one here), instead of processes.
+    watch:
+        Makes a context manager that shows progress, from the jobs and the folder.
+    """
+    with opened(folder, config):
+        planned = plan(config)
+        with watch(planned, folder) if watch is not None else nullcontext():
+            found = list(_in_parallel(planned, folder.resolve(), jobs, cluster))
+        results = [Result.from_dict(data) for data in found]
+        write_atomically(folder / RESULTS, json.dumps([r.as_dict() for r in results], indent=1))
+    return results
+
+
+def _in_parallel(
+    planned: list[dict[str, Any]], folder: Path, jobs: int, cluster: str | None
+) -> Iterable[dict[str, Any]]:
+    if cluster is None and (jobs == 1 or len(planned) == 1):
+        for job in planned:
+            yield execute(job, str(folder))
+        return
+    import joblib
+
+    calls = (joblib.delayed(execute)(job, str(folder)) for job in planned)
+    if cluster is None:
+        yield from joblib.Parallel(n_jobs=jobs, backend="loky")(calls)
+        return
+    with _ray(cluster):
+        yield from joblib.Parallel(n_jobs=jobs if jobs > 1 else -1)(calls)
+
+
+def _ray(address: str) -> Any:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise MissingExtra("ray", "cluster", "running on a cluster") from None
+    import joblib
+
+    try:
+        ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
+    except ConnectionError as error:
+        raise UsageError(
+            f"no Ray cluster answers at {address!r} ({error}): start one, or use --cluster local"
+        ) from None
+    register_ray()
+    return joblib.parallel_backend("ray")

@@ -1,0 +1,26 @@
+"""What tests share: the small stream, one thread, and where the real data lies."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import remanence as rm
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Digits, two classes an experience."""
+    return rm.streams.split("digits", experiences=5)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data; tests that need it are skipped without it."""
+    folder = os.environ.get("REMANENCE_DATA")
+    if not folder:
+        pytest.skip("REMANENCE_DATA is not set")
+    return Path(folder)

@@ -1,0 +1,195 @@
+"""What holds for every registered system, whatever it is."""
+
+import hashlib
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import remanence as rm
+from remanence import systems
+from remanence.errors import Unsupported, UsageError
+from remanence.systems import all_systems, build, recipe_for
+
+NAMES = [card.runnable for card in all_systems().values()]
+SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40}
+
+
+def stream_for(name):
+    needs = set().union(*(card.needs for card in systems.components(name)))
+    told = {"task ids", "task ids at test time"} & needs
+    return rm.streams.split("digits", experiences=5, task_ids=bool(told))
+
+
+def make(name, seed=0):
+    stream = stream_for(name)
+    cards = systems.components(name)
+    known = {h.name for card in cards for h in card.hyperparameters} | {"lr"}
+    settings = {key: value for key, value in SMALL.items() if key in known}
+    return build(recipe_for(name, stream, model=SMALL["model"], seed=seed, settings=settings)), stream
+
+
+def advance(learner, stream, updates):
+    """Run this many updates, across experiences; give back where that is."""
+    at = (0, 0)
+    for experience in stream.experiences():
+        for k, _ in enumerate(learner.steps(experience), 1):
+            at = (experience.index, k)
+            updates -= 1
+            if updates == 0:
+                return at
+    return at
+
+
+def go_on(learner, stream, at, updates=10**9):
+    index, k = at
+    for experience in itertools.islice(stream.experiences(), index, None):
+        for _ in learner.steps(experience, k):
+            updates -= 1
+            if updates == 0:
+                return
+        k = 0
+
+
+def fingerprint(learner):
+    digest = hashlib.sha256()
+    for name, tensor in sorted(learner._state()[0].items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(str(learner.structure()).encode())
+    return digest.hexdigest()
+
+
+def modes(learner):
+    return [module.training for module in learner.modules()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_predict_changes_nothing(name):
+    learner, stream = make(name)
+    advance(learner, stream, 40)
+    before, mode, noise = fingerprint(learner), modes(learner), torch.get_rng_state()
+    first = learner.predict(stream.tests[0].x, 0 if stream.disclosure.test_task_ids else None)
+    again = learner.predict(stream.tests[0].x, 0 if stream.disclosure.test_task_ids else None)
+    assert torch.equal(first.scores, again.scores)
+    assert fingerprint(learner) == before
+    assert modes(learner) == mode
+    assert torch.equal(torch.get_rng_state(), noise)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_before_anything_was_learned(name):
+    learner, stream = make(name)
+    answer = learner.predict(stream.tests[0].x[:3])
+    assert len(answer.labels) == 3
+    assert (answer.labels == -1).all()
+
+
+RESUME = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+from test_contract import *
+torch.set_num_threads(1)
+learner = rm.load({path!r})
+stream = stream_for({name!r})
+go_on(learner, stream, {at!r}, {updates!r})
+print(fingerprint(learner))
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resumed_in_a_new_process_it_goes_on_to_the_bit(name, tmp_path):
+    learner, stream = make(name)
+    at = advance(learner, stream, 47)
+    path = tmp_path / "learner.safetensors"
+    learner.save(path)
+    go_on(learner, stream, at, 20)
+    code = RESUME.format(tests=str(Path(__file__).parent), path=str(path), name=name, at=at, updates=20)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == fingerprint(learner)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resumed_anywhere_it_ends_the_same(name, tmp_path):
+    learner, stream = make(name)
+    ends = [sum(1 for _ in learner.steps(experience)) for experience in stream.experiences()]
+    whole = fingerprint(learner)
+    path = tmp_path / "learner.safetensors"
+    for stop in (1, ends[0] - 1, ends[0], ends[0] + ends[1] - 1, sum(ends[:3]) + 2, sum(ends) - 1):
+        part, _ = make(name)
+        at = advance(part, stream, stop)
+        part.save(path)
+        resumed = rm.load(path)
+        go_on(resumed, stream, at)
+        assert fingerprint(resumed) == whole, f"stopped after {stop} of {sum(ends)} updates"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_snapshot_and_restore_to_the_bit(name, tmp_path):
+    learner, stream = make(name)
+    at = advance(learner, stream, 35)
+    learner.snapshot("then")
+    before = fingerprint(learner)
+    held = learner.footprint().bytes.get("snapshots", 0)
+    assert held > 0
+    go_on(learner, stream, at)
+    after = fingerprint(learner)
+    learner.save(tmp_path / "with.safetensors")
+    learner.restore("then")
+    assert fingerprint(learner) == before
+    go_on(learner, stream, at)
+    assert fingerprint(learner) == after
+    loaded = rm.load(tmp_path / "with.safetensors")
+    assert fingerprint(loaded) == after
+    loaded.restore("then")
+    assert fingerprint(loaded) == before
+    with pytest.raises(UsageError, match="no snapshot 'never'"):
+        learner.restore("never")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_footprint_is_what_the_saved_state_weighs(name, tmp_path):
+    learner, stream = make(name)
+    advance(learner, stream, 60)
+    learner.save(tmp_path / "learner.safetensors")
+    weighed = sum(tensor.nbytes for tensor in learner._state()[0].values())
+    counted = learner.footprint().total
+    assert counted == weighed
+    on_disk = (tmp_path / "learner.safetensors").stat().st_size
+    assert counted <= on_disk <= counted + 400 * len(learner._state()[0]) + 8000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forgetting_leaves_no_trace_where_the_receipt_says_removed(name):
+    learner, stream = make(name)
+    go_on(learner, stream, (0, 0))
+    rows = stream.segments[1].examples.span(0, 20)
+    learner.snapshot("before")
+    try:
+        receipt = learner.forget(rm.Request(ids=tuple(rows.ids.tolist()), x=rows.x, y=rows.y))
+    except Unsupported as refusal:
+        assert "weights" in str(refusal)
+        return
+    assert receipt.places
+    assert receipt.places["snapshots"] == "removed"
+    with pytest.raises(UsageError):
+        learner.restore("before")
+    for buffer, tensor in learner.named_buffers():
+        if buffer.endswith("ids") and receipt.places.get("rehearsal") == "removed":
+            held = learner.get_submodule(buffer.rpartition(".")[0])
+            assert not torch.isin(tensor[: len(held)], rows.ids).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_bits_other_seed_other_bits(name):
+    first, stream = make(name)
+    second, _ = make(name)
+    torch.rand(7)  # whatever else draws numbers must not matter
+    advance(first, stream, 33)
+    torch.rand(3)
+    advance(second, stream, 33)
+    assert fingerprint(first) == fingerprint(second)
