@@ -147,10 +147,11 @@ def points(drawn: Sequence[Point], *, title: str, percent: bool, width: int = 64
         up, down = frame.up(min(point.y + point.spread, y[1])), frame.up(max(point.y - point.spread, y[0]))
         fill = "var(--page)" if point.hollow else colour
         out.append(
-            f'<g data-line="{escape(point.name)}"><path class="leader" d="M{x + 6:.1f} {level:.1f}L{column - 4} {at:.1f}"/>'
+            f'<g><path class="leader" d="M{x + 6:.1f} {level:.1f}L{column - 4} {at:.1f}"/>'
             f'<path style="stroke:{colour}" d="M{x:.1f} {up:.1f}V{down:.1f}"/>'
             f'<circle cx="{x:.1f}" cy="{level:.1f}" r="5" style="fill:{fill};stroke:{colour}"/>'
-            f'<text x="{column}" y="{at + 4:.1f}">{escape(_short(point.name))}</text></g>'
+            f'<circle cx="{column + 4}" cy="{at:.1f}" r="4" style="fill:{fill};stroke:{colour}"/>'
+            f'<text x="{column + 13}" y="{at + 4:.1f}">{escape(_short(point.name))}</text></g>'
         )
     out.append("</svg>")
     return "".join(out)

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
-from remanence.arena import drawing
-from remanence.arena.rows import SHOWN, Numbers, Row, Spread, Units, named
-from remanence.footprint import format_bytes
-
-LARGEST_TABLE = 14
-"""Matrices of more experiences are shown as a picture, without a number in each cell."""
-
-LEARNER_COLOURS = 8
+from remanence.arena import drawing, heatmaps, pagetables
+from remanence.arena.rows import Row, Units
 
 
 def render(
@@ -37,14 +28,14 @@ def render(
     tests = max((len(result.tests) for row in rows for result in row.results), default=0)
     sections = [
         _head(title, rows, units, prequential),
-        _table(rows, units),
+        pagetables.results_table(rows, units),
         _overview(rows, units, prequential),
         _against_bytes(rows, units, areas),
-        _running(rows, units) if prequential else _matrices(rows, units),
+        heatmaps.score_of_each(rows, units) if prequential else heatmaps.matrices(rows, units),
         "" if prequential else _curves(rows, units, tests),
-        _bytes(rows),
-        _every_metric(rows, units),
-        _setting(rows, configuration, versions),
+        pagetables.bytes_table(rows),
+        pagetables.metrics_table(rows, units),
+        pagetables.setting(rows, configuration, versions),
     ]
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     return (
@@ -79,39 +70,6 @@ def _head(title: str, rows: Sequence[Row], units: Units, prequential: bool) -> s
         f'<h1>{escape(title)}</h1><p class="soft">{how} Figures are mean ± standard deviation over '
         f'seeds.</p><dl class="facts">{listed}</dl>'
     )
-
-
-def _table(rows: Sequence[Row], units: Units) -> str:
-    shown = [name for name in SHOWN if any(row.metrics.get(name, Spread()).n for row in rows)]
-    columns = [units.label, *map(named, shown), "Bytes", "Learning, s", "Evaluation, s"]
-    body = []
-    for row in rows:
-        cells = [units.spread(row.accuracy)]
-        cells += [units.spread(row.metrics.get(name, Spread())) for name in shown]
-        cells += [_size(row.total_bytes), _seconds(row.seconds("learning")), _seconds(row.seconds("evaluation"))]
-        best = not row.reference and row is rows[0]
-        marked = "".join(
-            f'<td class="best">{cell}</td>' if best and place == 0 else f"<td>{cell}</td>"
-            for place, cell in enumerate(cells)
-        )
-        kind = ' class="reference"' if row.reference else ""
-        body.append(f'<tr{kind}><th scope="row">{escape(row.learner)}{_tags(row)}</th>{marked}</tr>')
-    heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    note = "Best first."
-    if any(row.reference for row in rows):
-        note += " A reference row stands outside any budget, for comparison."
-    return (
-        f'<section><h2>Results</h2><p class="soft">{note} Forgetting, dips and intransigence are positive where '
-        f'something got worse, transfer where it got better.</p><div class="scroll"><table class="figures">'
-        f'<thead><tr><th scope="col">Learner</th>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table></div></section>'
-    )
-
-
-def _tags(row: Row) -> str:
-    tags = '<span class="tag">reference</span>' if row.reference else ""
-    if row.diverged:
-        tags += f'<span class="tag warn">{row.diverged} of {len(row.results)} diverged</span>'
-    return tags
 
 
 def _overview(rows: Sequence[Row], units: Units, prequential: bool) -> str:
@@ -177,76 +135,6 @@ def _against_bytes(rows: Sequence[Row], units: Units, areas: Mapping[str, Mappin
 _AREAS = {"auc_a": "AUC-A", "auc_l": "AUC-L", "mean_a": "AUC-A per MB", "mean_l": "AUC-L per MB"}
 
 
-def _matrices(rows: Sequence[Row], units: Units) -> str:
-    known = [row.matrix[~np.isnan(row.matrix)] for row in rows]
-    low, high = drawing.bounds(np.concatenate(known) if known else np.empty(0), units.percent)
-    figures = "".join(_matrix(row, units, low, high) for row in rows if row.matrix.size)
-    if not figures:
-        return ""
-    ramp = ", ".join(_colour(value)[0] for value in np.linspace(0, 1, 9))
-    return (
-        '<section><h2>Score after each experience</h2><p class="soft">Row: after which experience. Column: on which '
-        f"test set. Mean over seeds{', in percent' if units.percent else ''}. {units.score(low, 0)}"
-        f'<span class="ramp" style="background:linear-gradient(90deg, {ramp})"></span>{units.score(high, 0)}</p>'
-        f'<div class="many">{figures}</div></section>'
-    )
-
-
-def _matrix(row: Row, units: Units, low: float, high: float) -> str:
-    matrix = row.matrix
-    tests = next((result.tests for result in row.finished if result.tests), [])
-    names = tests if len(tests) == matrix.shape[1] else [str(j + 1) for j in range(matrix.shape[1])]
-    title = f"<h3>{escape(row.learner)}</h3>"
-    if max(matrix.shape) > LARGEST_TABLE:
-        alt = f"Scores of {row.learner}: {matrix.shape[0]} experiences downwards, {matrix.shape[1]} test sets across"
-        return f'<figure>{title}<img class="heat" alt="{escape(alt)}" src="{_picture(matrix, low, high)}"></figure>'
-    heads = "".join(f'<th scope="col" title="{escape(name)}">{j + 1}</th>' for j, name in enumerate(names))
-    body = "".join(
-        f'<tr><th scope="row">{k + 1}</th>{"".join(_cell(value, units, low, high) for value in line)}</tr>'
-        for k, line in enumerate(matrix)
-    )
-    return (
-        f'<figure>{title}<table class="heat"><thead><tr><th scope="col" aria-label="after experience"></th>{heads}'
-        f"</tr></thead><tbody>{body}</tbody></table></figure>"
-    )
-
-
-def _cell(value: float, units: Units, low: float, high: float) -> str:
-    if np.isnan(value):
-        return '<td class="none">–</td>'
-    page, ink = _colour((value - low) / ((high - low) or 1))
-    text = units.score(value, 0) if units.percent else f"{value:.3g}"
-    return f'<td style="background:{page};color:{ink}" title="{units.score(value, 2)}">{text}</td>'
-
-
-def _running(rows: Sequence[Row], units: Units) -> str:
-    """Prequential: one score per experience, a line of cells per learner."""
-    known = [row.matrix[~np.isnan(row.matrix)] for row in rows]
-    low, high = drawing.bounds(np.concatenate(known) if known else np.empty(0), units.percent)
-    most = max((row.matrix.shape[0] for row in rows), default=0)
-    if not most:
-        return ""
-    body = []
-    for row in rows:
-        scores = row.matrix[:, 0] if row.matrix.size else np.empty(0)
-        if most > LARGEST_TABLE:
-            alt = f"Score of {row.learner} on each of {len(scores)} experiences, from left to right"
-            cells = f'<td><img class="heat" style="height:22px" alt="{escape(alt)}" src="{_picture(scores[None, :], low, high)}"></td>'
-        else:
-            cells = "".join(_cell(value, units, low, high) for value in scores)
-        body.append(f'<tr><th scope="row">{escape(row.learner)}</th>{cells}</tr>')
-    heads = (
-        f'<th scope="col">1 to {most}</th>'
-        if most > LARGEST_TABLE
-        else "".join(f'<th scope="col">{k + 1}</th>' for k in range(most))
-    )
-    return (
-        '<section><h2>Score of each experience</h2><p class="soft">Tested just before it was learned, mean over seeds.'
-        f'</p><table class="heat"><thead><tr><th scope="col">Learner</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></section>"
-    )
-
-
 def _curves(rows: Sequence[Row], units: Units, tests: int) -> str:
     shown = [row for row in rows if row.curves[1].size]
     if not shown or not tests:
@@ -278,75 +166,6 @@ def _curves(rows: Sequence[Row], units: Units, tests: int) -> str:
     )
 
 
-def _bytes(rows: Sequence[Row]) -> str:
-    kinds = list(dict.fromkeys(kind for row in rows for kind in row.bytes))
-    if not kinds:
-        return ""
-    body = []
-    for row in rows:
-        total = sum(row.bytes.values()) or 1
-        bar = "".join(
-            f'<i style="width:{100 * row.bytes[kind] / total:.1f}%;background:var(--l{kinds.index(kind) % LEARNER_COLOURS})"></i>'
-            for kind in row.bytes
-        )
-        cells = "".join(f"<td>{format_bytes(round(row.bytes[k])) if row.bytes.get(k) else '–'}</td>" for k in kinds)
-        body.append(
-            f'<tr><th scope="row">{escape(row.learner)}</th><td><span class="bar" aria-hidden="true">{bar}</span></td>'
-            f"{cells}<td>{_size(row.total_bytes)}</td></tr>"
-        )
-    heads = "".join(
-        f'<th scope="col"><span style="color:var(--l{k % LEARNER_COLOURS})" aria-hidden="true">■</span> {kind}</th>'
-        for k, kind in enumerate(kinds)
-    )
-    return (
-        '<section><h2>Bytes by kind</h2><p class="soft">At the end, mean over seeds.</p><div class="scroll"><table '
-        f'class="figures"><thead><tr><th scope="col">Learner</th><th scope="col">Share</th>{heads}<th scope="col">Total'
-        f"</th></tr></thead><tbody>{''.join(body)}</tbody></table></div></section>"
-    )
-
-
-def _every_metric(rows: Sequence[Row], units: Units) -> str:
-    names = list(dict.fromkeys(name for row in rows for name, spread in row.metrics.items() if spread.n))
-    names = [name for name in names if name not in ("accuracy", "bytes_peak")]
-    if not names:
-        return ""
-    heads = "".join(f'<th scope="col">{escape(named(name))}</th>' for name in names)
-    body = "".join(
-        f'<tr><th scope="row">{escape(row.learner)}</th>'
-        + "".join(f"<td>{units.spread(row.metrics.get(name, Spread()))}</td>" for name in names)
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        '<section><details><summary>Every metric</summary><div class="scroll"><table class="figures"><thead><tr>'
-        f'<th scope="col">Learner</th>{heads}</tr></thead><tbody>{body}</tbody></table></div></details></section>'
-    )
-
-
-def _setting(rows: Sequence[Row], configuration: str, versions: Mapping[str, str]) -> str:
-    results = [result for row in rows for result in row.results]
-    seeds = ", ".join(map(str, sorted({result.seed for result in results})))
-    notes: dict[str, list[int]] = {}
-    for result in results:
-        for key, value in {
-            **result.notes,
-            **({} if result.status == "finished" else {"status": result.status}),
-        }.items():
-            notes.setdefault(f"{result.learner}: {named(key)}: {_plain(value)}", []).append(result.seed)
-    listed = "".join(
-        f"<li>{escape(text)}{'' if len(where) == len(seeds.split(', ')) else escape(f' (seed {_joined(where)})')}</li>"
-        for text, where in notes.items()
-    )
-    noted = f'<h2>Notes</h2><ul class="notes">{listed}</ul>' if listed else ""
-    versioned = "\n".join(f"{name} {version}" for name, version in versions.items())
-    return (
-        f"<section>{noted}<h2>How it was made</h2><p>Seeds: {seeds or 'none'}.</p>"
-        + (f"<h3>Configuration</h3><pre>{escape(configuration)}</pre>" if configuration else "")
-        + (f"<h3>Versions</h3><pre>{escape(versioned)}</pre>" if versioned else "")
-        + "</section>"
-    )
-
-
 def _legend(entries: Sequence[tuple[str, str, str, int]], row: bool = False) -> str:
     items = "".join(
         f'<li><button type="button" data-line="{key}" aria-pressed="false"><svg width="22" height="8" aria-hidden="true">'
@@ -358,7 +177,7 @@ def _legend(entries: Sequence[tuple[str, str, str, int]], row: bool = False) -> 
 
 
 def _look(number: int) -> tuple[str, int]:
-    return f"l{number % LEARNER_COLOURS}", number // LEARNER_COLOURS
+    return f"l{number % pagetables.COLOURS}", number // pagetables.COLOURS
 
 
 def _test_colours(count: int) -> str:
@@ -371,41 +190,3 @@ def _test_colours(count: int) -> str:
         return "".join(f"--t{k}:{to_hex(colormaps['viridis'](step))};" for k, step in enumerate(steps))
 
     return f":root{{{block(0.0, 0.82)}}}@media (prefers-color-scheme: dark){{:root{{{block(0.35, 1.0)}}}}}"
-
-
-def _colour(share: float) -> tuple[str, str]:
-    """Background and ink of a cell."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    red, green, blue, _ = colormaps["viridis"](float(min(max(share, 0.0), 1.0)))
-    return to_hex((red, green, blue)), "#111" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.48 else "#fff"
-
-
-def _picture(matrix: Numbers, low: float, high: float) -> str:
-    """A matrix as a PNG of one pixel per cell, as a data address."""
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    imsave(buffer, np.nan_to_num(matrix, nan=low), vmin=low, vmax=high, cmap="viridis", format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _size(spread: Spread) -> str:
-    return "–" if spread.mean is None else format_bytes(round(spread.mean))
-
-
-def _seconds(spread: Spread) -> str:
-    return "–" if spread.mean is None else f"{spread.mean:.3g}" if spread.mean < 100 else f"{spread.mean:.0f}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_plain, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _joined(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))

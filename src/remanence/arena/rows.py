@@ -16,8 +16,12 @@ from remanence.footprint import KINDS
 
 Numbers = npt.NDArray[np.float64]
 
-SHOWN = ("forgetting", "worst_dip", "min_acc", "wc_acc", "backward_transfer", "forward_transfer", "intransigence")
-"""The metrics of the main table after the score, as far as any run has them."""
+SHOWN = ("forgetting", "worst_dip", "recovery", "min_acc", "wc_acc")
+"""The metrics of the main table after the score, as far as any run has them; a second table has them all."""
+
+
+RATIOS = frozenset({"recovery"})
+"""Metrics that are shares whatever the score is."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,17 @@ class Units:
             return "–"
         return f"{100 * value:.{digits}f}" if self.percent else f"{value:.4g}"
 
-    def spread(self, spread: Spread, digits: int = 1) -> str:
+    def spread(self, spread: Spread, metric: str = "") -> str:
+        """The mean and deviation of the score, or of another metric in its units.
+
+        >>> Units().spread(Spread(0.8, 0.02, 5)), Units("rmse").spread(Spread(1.8134, 0.01615, 5))
+        ('80.0 ± 2.0', '1.813 ± 0.016')
         """
-        >>> Units().spread(Spread(0.8, 0.02, 5))
-        '80.0 ± 2.0'
-        """
-        text = self.score(spread.mean, digits)
-        return text if spread.deviation is None else f"{text} ± {self.score(spread.deviation, digits)}"
+        units = Units() if metric in RATIOS else self
+        text = units.score(spread.mean)
+        if spread.deviation is None:
+            return text
+        return f"{text} ± {units.score(spread.deviation) if units.percent else f'{spread.deviation:.2g}'}"
 
 
 @dataclass(frozen=True)
