@@ -158,7 +158,7 @@ def held_out(
 def _even(labels: Tensor, share: float, draw: torch.Generator) -> Tensor:
     """A mask (n,) of a share of each class, at least one of each that has two."""
     mask = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique().tolist():
+    for label in torch.unique(labels).tolist():
         places = (labels == label).nonzero().squeeze(1)
         count = min(max(round(share * len(places)), 1), len(places) - 1)
         mask[places[torch.randperm(len(places), generator=draw)[:count]]] = True
