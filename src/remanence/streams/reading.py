@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,12 +69,12 @@ def parquet_table(path: Path) -> Table:
         raise UsageError(f"{path} cannot be read as parquet ({error}): get an intact copy") from None
 
     def batches(columns: Sequence[str]) -> Iterator[list[list[Any]]]:
-        leaves = [f"{name}.bytes" if _is_image(schema.field(name).type) else name for name in columns]
+        leaves = [f"{name}.bytes" if is_image(schema.field(name).type) else name for name in columns]
         for batch in file.iter_batches(_BATCH, columns=leaves, use_threads=False):
             yield [_values(batch.column(name)) for name in columns]
 
     schema = file.schema_arrow
-    return Table(file.metadata.num_rows, {f.name: f.type for f in schema}, batches)
+    return Table(file.metadata.num_rows, {f.name: f.type for f in schema}, batches, _class_names(schema.metadata))
 
 
 def hub_table(hub: str, config: str, split: str, name: str) -> Table:
@@ -102,12 +103,22 @@ def hub_table(hub: str, config: str, split: str, name: str) -> Table:
     return Table(len(found), {f.name: f.type for f in found.features.arrow_schema}, batches, classes)
 
 
-def _is_image(kind: Any) -> bool:
+def _class_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...]:
+    """The names of the classes, where the datasets library wrote them into the file."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return next(tuple(map(str, f["names"])) for f in features.values() if f.get("_type") == "ClassLabel")
+    except (KeyError, ValueError, TypeError, AttributeError, StopIteration):
+        return ()
+
+
+def is_image(kind: Any) -> bool:
+    """Whether an Arrow type is that of encoded images: a struct of bytes and path."""
     return hasattr(kind, "get_field_index") and kind.get_field_index("bytes") >= 0
 
 
 def _values(column: Any) -> list[Any]:
-    if _is_image(column.type):
+    if is_image(column.type):
         column = column.field("bytes")
     return list(column.to_pylist())
 
@@ -133,7 +144,7 @@ def images_and_labels(table: Table, image: str, label: str, size: int | None) ->
         for data in encoded:
             if data is None:
                 raise UsageError(f"image {place} is missing: leave such rows out of the data")
-            picture = Image.open(io.BytesIO(data))
+            picture: Image.Image = Image.open(io.BytesIO(data))
             if out is None:
                 grey = picture.mode in ("1", "L", "I", "I;16", "F")
                 shape = (size, size) if size else picture.size

@@ -15,7 +15,7 @@ from remanence.errors import UsageError, nearest
 from remanence.randomness import generator
 from remanence.streams.experience import Chosen, Stream, TestSet
 from remanence.streams.scenarios import Seed, apply, build, find, recorded, scenario, start
-from remanence.streams.sources import default_experiences
+from remanence.streams.sources import default_experiences, whole
 
 MAKES_EXPERIENCES = frozenset({"split", "permute", "rotate", "blur", "recur"})
 
@@ -54,7 +54,7 @@ def parse(
     wanted = [_words(text) for text in scenarios]
     maker = next((name for name, _ in wanted if name in MAKES_EXPERIENCES), None)
     if maker is None:
-        wanted.insert(0, ("split", {"experiences": experiences or default_experiences(source)}))
+        wanted.insert(0, ("split", {"experiences": experiences or default_experiences(whole(source), source)}))
     elif experiences is not None:
         options = next(options for name, options in wanted if name == maker)
         if options.setdefault("experiences", experiences) not in (experiences, str(experiences)):

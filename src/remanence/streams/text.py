@@ -124,7 +124,7 @@ def _forward(weights: dict[str, Tensor], tokens: list[list[int]]) -> Tensor:
     for k in range(6):
         layer = f"encoder.layer.{k}"
         parts = (linear(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value"))
-        query, key, value = (part.unflatten(2, (12, WIDTH // 12)).transpose(1, 2) for part in parts)
+        query, key, value = (part.view(*part.shape[:2], 12, WIDTH // 12).transpose(1, 2) for part in parts)
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         attended = linear(attended.transpose(1, 2).flatten(2), f"{layer}.attention.output.dense")
         x = normal(x + attended, f"{layer}.attention.output.LayerNorm")
@@ -214,5 +214,3 @@ def _keep(texts: list[str], vectors: Tensor) -> None:
     with _database() as database:
         if database is not None:
             database.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
-
-
