@@ -327,7 +327,7 @@ def test_without_the_encoder_the_extra_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("target", ["churned", "price"])
 def test_a_learner_learns_a_table(sales, target):
     stream = rm.streams.table(sales, target, experiences=2, hold_out=0.2)
-    learner = rm.make("er" if target == "churned" else "naive", stream, size=50)
+    learner = rm.make("er" if target == "churned" else "naive", stream)
     for experience in stream.experiences():
         learner.learn(experience)
     answer = learner.predict(stream.tests[0].x)
