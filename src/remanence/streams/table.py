@@ -24,7 +24,9 @@ from remanence.streams.target import Target
 
 SAMPLE = 8192
 CELLS = 4_000_000
-DEFAULTS: dict[str, object] = {"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "size": 200, "lr": 0.03}
+# The learning rate and batch size that did best of 0.01 to 0.3 and 10, 32 on generated tables whose concept turns:
+# prequential accuracy 0.86 (0.75 at 0.03), error 0.38 of the target's spread (0.43 at 0.03), two seeds, naive.
+DEFAULTS: dict[str, object] = {"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "size": 200, "lr": 0.1}
 
 
 def table(
