@@ -78,8 +78,8 @@ class ElasticWeights(Part):
 
     Departures
     ----------
-    The paper gives no value for the strength; the default is one that a search found, and ten times as
-    much made training unstable there. `online` decays
+    The paper gives no value for the strength; the default is one that a search found, at which 10 and
+    more were unstable with lr 0.1. `online` decays
     the older importances when a new experience is added, and not once more in the penalty.
     """
 
