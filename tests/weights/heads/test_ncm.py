@@ -118,3 +118,11 @@ def test_it_stands_on_a_module_of_the_user():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 7), torch.nn.ReLU(), torch.nn.Linear(7, 10))
     learner = rm.make("ncm", stream, model=net).learn(next(iter(stream.experiences())))
     assert learner.sums.shape == (2, 7)
+
+
+def test_classes_that_no_longer_fit_the_budget_are_refused():
+    stream = rm.streams.split("digits", experiences=5)
+    learner = rm.make("ncm", stream, budget=2_000)
+    with pytest.raises(rm.errors.BudgetError, match="4 classes"):
+        for experience in stream.experiences():
+            learner.learn(experience)
