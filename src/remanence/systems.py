@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -127,6 +128,15 @@ def get(name: str) -> System:
     return known[name]
 
 
+def names(composed: str) -> list[str]:
+    """The systems that a composed name lists; a name of its own may end in pluses.
+
+    >>> names("der+++fpf")
+    ['der++', 'fpf']
+    """
+    return re.split(r"\+(?=[^+])", composed)
+
+
 def components(name: str) -> list[System]:
     """The systems that a composed name such as ``er+fpf`` lists; all but the first must be parts.
 
@@ -135,7 +145,7 @@ def components(name: str) -> list[System]:
     UsageError
         If one is unknown, or cannot be combined.
     """
-    found = [get(part) for part in name.split("+")]
+    found = [get(part) for part in names(name)]
     if len(found) > 1:
         whole = next((card.name for card in found if not card.is_part), None)
         if whole is not None:

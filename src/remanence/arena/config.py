@@ -107,7 +107,7 @@ class RunConfig(BaseModel):
     def settings_of(self, learner: str) -> dict[str, Any]:
         """What the user set for one learner: the run's training settings, then its own."""
         mine = {key: value for key, value in self.training.items() if key != "model"}
-        owners = [learner, *learner.split("+")]
+        owners = [learner, *systems.names(learner)]
         for key, value in self.set.items():
             owner, _, name = key.partition(".")
             if owner in owners:
