@@ -1,4 +1,4 @@
-"""What the tests of growing learners share."""
+"""What the tests of gradient-trained learners share."""
 
 from __future__ import annotations
 
