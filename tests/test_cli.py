@@ -93,7 +93,10 @@ def test_the_report_is_drawn_again(finished):
         (["run", "digits", "--learners", "er", "--budget", "lots"], "is not a number of bytes"),
         (["run", "digits", "--learners", "er", "--budget", "1KB"], "more than the budget of 1.0 KB"),
         (["run", "digits", "--learners", "er", "--experiences", "11"], "ask for 1 to 10"),
-        (["run", "digits", "--learners", "er", "--scenario", "splits"], "there is no scenario 'splits': did you mean 'split'"),
+        (
+            ["run", "digits", "--learners", "er", "--scenario", "splits"],
+            "there is no scenario 'splits': did you mean 'split'",
+        ),
         (["run", "digits", "--learners", "er", "--seeds", "0"], "seeds"),
         (["run", "digits", "--learners", "er", "--device", "cuda"], "not available here"),
         (["run", "digits", "--target", "y"], "is for a CSV or parquet file"),
@@ -165,9 +168,26 @@ def test_interrupting_says_how_to_go_on(tmp_path):
     import signal
     import time
 
-    arguments = ["run", "digits", "--learners", "naive", "--seeds", "40", "--jobs", "1", "--probe-every", "1", "--out", "r"]
+    arguments = [
+        "run",
+        "digits",
+        "--learners",
+        "naive",
+        "--seeds",
+        "40",
+        "--jobs",
+        "1",
+        "--probe-every",
+        "1",
+        "--out",
+        "r",
+    ]
     with subprocess.Popen(
-        [sys.executable, "-m", "remanence", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "remanence", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("r/jobs/*/result.json")) and time.monotonic() < deadline:

@@ -179,7 +179,7 @@ def streams(
     from remanence.streams import listing
 
     if as_json:
-        typer.echo(json.dumps(listing(), indent=1))
+        typer.echo(json.dumps([row._asdict() for row in listing()], indent=1))
         return
     for table in streams_tables():
         _print(table)
