@@ -42,7 +42,7 @@ class System:
     """One system's card.
 
     `factory` is a `Learner` or a part of a trainer; `training` holds the training settings that a
-    search found for it, `variant` says which of several published forms the defaults run, and `found`
+    search found for it on MNIST, `on` those for other sources by name, `variant` says which of several published forms the defaults run, and `found`
     how the settings were found. `host` names a system that a plug-in must be combined with.
     """
 
@@ -55,6 +55,7 @@ class System:
     variant: str = ""
     found: str = ""
     host: str = ""
+    on: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def room(self) -> str:
@@ -295,8 +296,9 @@ def recipe_for(
     if budget is not None:
         suggested.pop("size", None)
     merged = {key: value for key, value in suggested.items() if key in known}
+    source = (stream.recipe or {}).get("source", "")
     for card in cards:
-        merged |= card.training
+        merged |= card.training | card.on.get(source, {})
     mine, training = split_settings(name, {**merged, **(settings or {})})
     Training.read(training)
     if isinstance(model, nn.Module):

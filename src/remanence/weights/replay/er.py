@@ -32,6 +32,10 @@ if TYPE_CHECKING:
         "1902.10486",
     ),
     beats="naive",
+    variant="reservoir; new and remembered rows share one forward pass",
+    training={"lr": 0.1},
+    on={"digits": {"lr": 0.3}},
+    found="best of 0.01 (digits: 0.03) to 0.3 by mean final accuracy on held-out training rows, two seeds (digits: three) with other class orders",
 )
 class Rehearsal(Part):
     """Rehearsal from a reservoir.
