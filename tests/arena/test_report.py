@@ -138,7 +138,7 @@ def test_save_load_round_trip(tmp_path: Path) -> None:
     report = Report(made_up(4, 2), {"stream": "digits"}, {"torch": "2"})
     (tmp_path / "results.json").write_text(json.dumps([r.as_dict() for r in report.results]))
     (tmp_path / "config.toml").write_text('stream = "digits"\n')
-    (tmp_path / "versions.json").write_text('{"torch": "2"}')
+    (tmp_path / "environment.json").write_text('{"torch": "2"}')
     loaded = Report.load(tmp_path)
     assert loaded._page() == report._page()
     page = loaded.save(tmp_path)

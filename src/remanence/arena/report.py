@@ -59,7 +59,7 @@ class Report:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Report:
-        """Read a run folder: ``results.json``, and ``config.toml`` and ``versions.json`` where they lie beside it.
+        """Read a run folder: ``results.json``, and ``config.toml`` and ``environment.json`` where they lie beside it.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Report:
         try:
             listed = json.loads((folder / "results.json").read_text("utf-8"))
             results = [Result.from_dict(item) for item in listed]
-            config, versioned = folder / "config.toml", folder / "versions.json"
+            config, versioned = folder / "config.toml", folder / "environment.json"
             configuration = tomllib.loads(config.read_text("utf-8")) if config.exists() else {}
             recorded = json.loads(versioned.read_text("utf-8")) if versioned.exists() else {}
         except FileNotFoundError:
