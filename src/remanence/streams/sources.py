@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -285,30 +285,30 @@ def _hub(source: Source) -> Stream:
     return _stream(found, halves[0], halves[1], notes)
 
 
-class Listed(NamedTuple):
-    """One row of `remanence streams`: a source, and where its data would come from."""
-
-    name: str
-    kind: str
-    rows: tuple[int, int]
-    classes: int
-    licence: str
-    here: bool
-    origin: str
-
-
-def listing() -> list[Listed]:
-    """All named sources, and whether their data is here; nothing is loaded.
+def listing() -> list[dict[str, Any]]:
+    """All named sources as rows, and whether their data is here; nothing is loaded.
 
     Example
     -------
-    >>> listing()[0].name, listing()[0].here
+    >>> listing()[0]["name"], listing()[0]["here"]
     ('digits', True)
     """
     rows = []
     for source in SOURCES.values():
         here, origin = _whereabouts(source)
-        rows.append(Listed(source.name, source.kind, source.rows, source.classes, source.licence, here, origin))
+        rows.append(
+            {
+                "name": source.name,
+                "kind": source.kind,
+                "train": source.rows[0],
+                "test": source.rows[1],
+                "classes": source.classes,
+                "experiences": source.experiences,
+                "licence": source.licence,
+                "here": here,
+                "from": origin,
+            }
+        )
     return rows
 
 

@@ -26,7 +26,7 @@ WIDTH = 384
 LONGEST = 256  # tokens; what is beyond is not read, as the model's authors have it
 WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
-_TOKENS_AT_ONCE = 4096
+_TOKENS_AT_ONCE = 1024
 _ROWS_AT_ONCE = 500
 
 
