@@ -36,7 +36,7 @@ class Found:
     best: dict[str, Any] = field(default_factory=dict)
     by: str = "accuracy"
     table: list[dict[str, Any]] = field(default_factory=list)
-    seeds: tuple[int, ...] = TUNE_SEEDS
+    seeds: list[int] = field(default_factory=lambda: list(TUNE_SEEDS))
     share: float = SHARE
     seconds: float = 0.0
 
@@ -104,7 +104,7 @@ def search(
     by = metric if metric in RANKS else "accuracy"
     tries = points(grid)
     if len(tries) == 1:
-        return Found(tries[0], by, [], tuple(tune_seeds), share)
+        return Found(tries[0], by, [], list(tune_seeds), share)
     if not tune_seeds:
         raise UsageError("a search was asked for without a seed to tune on: give one or more")
     tuning = tuning_streams(recipe, tune_seeds, share)
@@ -123,7 +123,7 @@ def search(
     sign = 1.0 if tuning[0].task.higher_is_better else -1.0
     ranked = max(table, key=lambda row: sign * row["mean"] if row["mean"] is not None else float("-inf"))
     seconds = sum(sum(result.seconds.values()) for result in results)
-    return Found(ranked["settings"], by, table, tuple(tune_seeds), share, round(seconds, 1))
+    return Found(ranked["settings"], by, table, list(tune_seeds), share, round(seconds, 1))
 
 
 def score_by(result: Result, by: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from dataclasses import asdict, replace
 from typing import Any
@@ -71,7 +72,7 @@ def prove(
     at = replace(at or Workplace(), jobs=jobs, progress=progress)
     verdict = Verdict(
         claim.name,
-        asdict(claim),
+        json.loads(json.dumps(asdict(claim))),
         str(systems.get(claim.name).paper or ""),
         seeds=numbers,
         commit=commit(),
