@@ -118,10 +118,35 @@ def _linear(name: str, bias: bool) -> Layer:
     weight, offset = f"{name}.weight", f"{name}.bias"
 
     def apply(x: Tensor, parameters: dict[str, nn.Parameter]) -> Tensor:
-        turned = parameters[weight].transpose(1, 2)
-        return torch.baddbmm(parameters[offset].unsqueeze(1), x, turned) if bias else torch.bmm(x, turned)
+        scores: Tensor = _Linear.apply(x, parameters[weight], parameters[offset] if bias else None)  # type: ignore[no-untyped-call]
+        return scores
 
     return apply
+
+
+class _Linear(torch.autograd.Function):
+    """Linear layers (models, out, in) of inputs (models, n, in).
+
+    Autograd's own backward of the same product makes the weights' gradient transposed, and copying it
+    into place takes longer than the product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        turned = weight.transpose(1, 2)
+        return torch.bmm(x, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, turned)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        below, own, offset = ctx.needs_input_grad
+        return (
+            torch.bmm(outer, weight) if below else None,
+            torch.bmm(outer.transpose(1, 2), x) if own else None,
+            outer.sum(1) if offset else None,
+        )
 
 
 def _elementwise(layer: Any) -> Layer:
