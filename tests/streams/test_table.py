@@ -397,3 +397,31 @@ def test_dates_in_another_writing(tmp_path):
     path.write_text("d,y\n" + "".join(f"{k % 28 + 1:02}/{k // 28 + 1:02}/2024,{'ab'[k % 2]}\n" for k in range(84)))
     stream = rm.streams.table(path, "y", by="month", dates="%d/%m/%Y")
     assert [s.name for s in stream.segments] == ["2024-01", "2024-02", "2024-03"]
+
+
+def test_decimal_commas_between_semicolons(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x;y\n" + "1,5;a\n-2,25;b\n" * 10)
+    stream = rm.streams.table(path, "y")
+    assert stream.notes["columns"] == {"x": {"kind": "number", "missing": 0}}
+
+
+def test_a_date_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    small_chunks(monkeypatch, 4)
+    path = tmp_path / "a.csv"
+    path.write_text("d,y\n" + "2024-01-01,a\n2024-01-02T10:30:00,b\n" * 10 + "soon,a\n")
+    with pytest.raises(UsageError, match=r"'d' of a.csv held dates at first and 'soon' in line 22"):
+        rm.streams.table(path, "y")
+
+
+def test_errors_of_values_are_told_in_the_units_of_the_source(sales):
+    from remanence.arena.evaluate import Online, score, watched
+
+    stream = rm.streams.table(sales, "price", experiences=2, hold_out=0.2)
+    learner = rm.make("naive", stream, lr=1e-9)
+    online = Online()
+    learner.learn(watched(next(stream.experiences()), learner, stream, online))
+    answer = learner.predict(stream.tests[0].x).values * stream.scale[1]
+    wanted = (answer - stream.tests[0].y * stream.scale[1]).square().mean().sqrt()
+    assert score(learner, stream.tests[0], stream) == pytest.approx(float(wanted), rel=1e-4)
+    assert 5 < Online.score(online.whole, stream.task) < 20
