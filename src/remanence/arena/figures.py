@@ -51,7 +51,11 @@ def learning(rows: Sequence[Row], units: Units, *, prequential: bool) -> Figure 
     _boundaries(axes, shown[0][1])
     _score_axis(axes, units)
     axes.set_xlabel("Updates")
-    what = "Running score" if prequential else "Mean score on the test sets taught so far"
+    what = (
+        "Score of what came since the last probe, tested before it was learned"
+        if prequential
+        else "Mean score on the test sets taught so far"
+    )
     axes.set_title(what, loc="left", fontsize=11)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
     return figure

@@ -80,7 +80,11 @@ def _overview(rows: Sequence[Row], units: Units, prequential: bool) -> str:
             drawn.append(drawing.Line(row.learner, updates, scores, *_look(number)))
     if not drawn:
         return ""
-    what = "Running score" if prequential else "Mean score on the test sets taught so far"
+    what = (
+        "Score of what came since the last probe, each tested before it was learned"
+        if prequential
+        else "Mean score on the test sets taught so far"
+    )
     chart = drawing.lines(
         drawn,
         title=f"{what} over updates, one line per learner; the last values are in the table of results",

@@ -144,7 +144,7 @@ class Row:
 
     @cached_property
     def taught(self) -> tuple[Numbers, Numbers]:
-        """Updates and the mean score over the test sets taught so far (prequential: the running score)."""
+        """Updates and the mean score over the test sets taught so far (prequential: the score since the last probe)."""
         updates, scores = self.curves
         if not scores.size:
             return updates, np.empty(0)
