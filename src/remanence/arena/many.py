@@ -137,8 +137,8 @@ def run_all(
     watch:
         Makes a context manager that shows progress, from the jobs and the folder.
     """
+    planned = plan(config)  # checks everything before a file is written
     with opened(folder, config):
-        planned = plan(config)
         with watch(planned, folder) if watch is not None else nullcontext():
             found = list(_in_parallel(planned, folder.resolve(), jobs, cluster))
         results = [Result.from_dict(data) for data in found]

@@ -62,3 +62,8 @@ class Claim:
     equal: str = ""
     reduced: str = ""
     probe_every: int = 0
+
+    @property
+    def name(self) -> str:
+        """The system that the claim is about; in a composed name the last, which is what was added."""
+        return self.system.partition("#")[0].split("+")[-1]

@@ -20,7 +20,7 @@ from remanence.streams.folder import folder
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
-from remanence.streams.sources import SOURCES, whole
+from remanence.streams.sources import SOURCES, listing, whole
 from remanence.streams.table import table
 from remanence.streams.tensors import tensors
 from remanence.streams.transforms import permute, rotate
@@ -46,6 +46,7 @@ __all__ = [
     "hold_out",
     "imbalance",
     "limit",
+    "listing",
     "noise",
     "online",
     "parse",

@@ -192,7 +192,8 @@ class ParquetReader(Reader):
 class CsvReader(Reader):
     """A delimited text file (UTF-8, with a header line), cut at the ends of records.
 
-    A newline inside quotation marks does not end a record. Blank lines are skipped.
+    A newline inside quotation marks does not end a record. Blank lines are skipped. Numbers in a file
+    delimited by semicolons may have a decimal comma.
     """
 
     def __init__(self, path: Path, dates: str | None = None) -> None:
@@ -204,6 +205,7 @@ class CsvReader(Reader):
             raise UsageError(f"{path.name} is not UTF-8 text: save it as CSV in UTF-8")
         skip = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
         self.delimiter = _delimiter(head[skip:], path.suffix.lower())
+        self.decimal = "," if self.delimiter == ";" and re.search(rb"[;\n]-?\d+,\d+[;\r\n]", head) else "."
         ends = record_ends(head[skip:], self.delimiter)
         self.start = skip + int(ends[0]) if len(ends) else len(head)
         self.names = self._header(head[skip : self.start])
@@ -296,6 +298,7 @@ class CsvReader(Reader):
                     null_values=MISSING,
                     strings_can_be_null=True,
                     timestamp_parsers=parsers,
+                    decimal_point=self.decimal,
                 ),
             )
         except pyarrow.ArrowInvalid as error:

@@ -1,4 +1,4 @@
-"""A folder of images, one subfolder a class, as a dataset from which scenarios start."""
+"""A folder of images, one subfolder a class, as a class-incremental stream or a whole dataset."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ DEFAULTS: dict[str, object] = {"model": "cnn", "batch_size": 10, "epochs": 1, "s
 
 def folder(
     path: str | os.PathLike[str],
+    experiences: int | None = None,
     hold_out: float = 0.2,
     *,
     size: int | None = None,
     seed: int = 0,
 ) -> Stream:
-    """Images by class as a whole dataset: ``split(folder("photos"), experiences=5)`` makes it class-incremental.
+    """Images by class as a class-incremental stream, or with one experience as a whole dataset.
 
     The subfolders of `path` are the classes, numbered by name. Where it holds ``train`` and ``test``
     (or ``val``) folders with the classes below them, those are the split; otherwise a share of every
@@ -37,6 +38,10 @@ def folder(
     ----------
     path:
         The folder.
+    experiences:
+        Groups of classes that come one after another (1 to the number of classes; by default 5, or as
+        many as there are classes where they are fewer). With 1 it is a whole dataset, from which
+        scenarios start: ``blur(folder("photos", experiences=1))``.
     hold_out:
         Share of each class that is kept for testing (above 0, below 1), where there is no test folder.
     size:
@@ -63,8 +68,8 @@ def folder(
     ...     for k in range(5):
     ...         Image.new("RGB", (16, 16), (colour, k, k)).save(photos / name / f"{k}.png")
     >>> stream = folder(photos)
-    >>> stream.class_names, stream.shape, len(stream.segments[0].examples), len(stream.tests[0].y)
-    (('cat', 'dog'), (3, 16, 16), 8, 2)
+    >>> stream.class_names, stream.shape, stream.marks, [len(test.y) for test in stream.tests]
+    (('cat', 'dog'), (3, 16, 16), [4, 8], [1, 1])
     """
     if not 0 < hold_out < 1:
         raise UsageError(f"hold_out is {hold_out}, expected a share above 0 and below 1")
@@ -96,8 +101,8 @@ def folder(
         train = InMemory(*train.cut(torch.arange(len(files))))
     test = ImageFiles(test_files, test_labels, shape).cut(torch.arange(len(test_files)))
     classes = tuple(range(len(names)))
-    options = {"hold_out": hold_out, "size": size, "seed": seed}
-    return Stream(
+    options = {"experiences": 1, "hold_out": hold_out, "size": size, "seed": seed}
+    stream = Stream(
         root.name,
         [Segment(train, classes, name=root.name)],
         [TestSet(root.name, test.x, test.y, classes=classes)],
@@ -108,6 +113,11 @@ def folder(
         defaults=dict(DEFAULTS),
         notes={"images": len(files) + len(test_files), "held out": len(test_files)},
     )
+    if experiences == 1:
+        return stream
+    from remanence.streams.scenarios import split as by_class  # which itself opens folders
+
+    return by_class(stream, min(5, len(names)) if experiences is None else experiences)
 
 
 class ImageFiles(Examples):

@@ -24,12 +24,14 @@ from remanence.streams.target import Target
 
 SAMPLE = 8192
 CELLS = 4_000_000
-DEFAULTS: dict[str, object] = {"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "size": 200, "lr": 0.03}
+# The learning rate and batch size that did best of 0.01 to 0.3 and 10, 32 on generated tables whose concept turns:
+# prequential accuracy 0.86 (0.75 at 0.03), error 0.38 of the target's spread (0.43 at 0.03), two seeds, naive.
+DEFAULTS: dict[str, object] = {"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "size": 200, "lr": 0.1}
 
 
 def table(
     path: str | os.PathLike[str],
-    target: str,
+    target: str | None = None,
     by: str | None = None,
     experiences: int | None = None,
     hold_out: float = 0.0,
@@ -43,58 +45,59 @@ def table(
 ) -> Stream:
     """A CSV or Parquet file as a stream; its rows are taken in file order and never shuffled.
 
-        Every row is encoded by what the rows before it show: numbers are standardised by the running mean
-        and standard deviation (and cut at 5), missing ones become the running mean; categories are one-hot
-        in slots given out as they appear, with one slot for those that find none free and one for missing
-        ones; dates become a standardised number and the sine and cosine of their place in the day, week
-        and year; text is encoded by the packaged MiniLM. The file is read once at opening, chunk by chunk,
-        and then again as it is learned, so it may be larger than memory.
+    Every row is encoded by what the rows before it show: numbers are standardised by the running mean
+    and standard deviation (and cut at 5), missing ones become the running mean; categories are one-hot
+    in slots given out as they appear, with one slot for those that find none free and one for missing
+    ones; dates become a standardised number and the sine and cosine of their place in the day, week
+    and year; text is encoded by the packaged MiniLM. The file is read once at opening, chunk by chunk,
+    and then again as it is learned, so it may be larger than memory.
 
-        Parameters
-        ----------
-        path:
-            A ``.csv``, ``.tsv`` or ``.parquet`` file.
-        target:
-            The column to predict. Strings, booleans and at most twenty distinct whole numbers make
-            classes; other numbers are values, measured from ``stream.scale[0]`` in units of
-            ``stream.scale[1]``, two constants from the first thousand rows. Rows without a target are left out.
-        by:
-            A column whose consecutive equal values make an experience (it is no input then); a period
-            (``hour``, ``day``, ``week``, ``month``, ``quarter``, ``year``) of the one column of dates, or
-            of one of several as ``"sold:month"``. None cuts into equal slices.
-        experiences:
-            How many equal slices (1 or more, 5 by default); not together with `by`.
-        hold_out:
-            Share of each experience, its last rows, that becomes its test set (0 up to, not including, 1).
-            With 0 there are no test sets: the stream is evaluated prequentially, test then train.
-        task:
-            ``"classification"`` or ``"regression"``, where the target's type would mislead.
-        text, categories, ignore:
-            Columns to read as text, to read as categories, and to leave out.
-        dates:
-            How dates in a CSV file are written where it is not ISO 8601, ``"%d/%m/%Y"``.
-        test_rows:
-            The most rows of a test set; a longer one is thinned evenly, since test sets are held in memory.
+    Parameters
+    ----------
+    path:
+        A ``.csv``, ``.tsv`` or ``.parquet`` file.
+    target:
+        The column to predict. Strings, booleans and at most twenty distinct whole numbers make
+        classes; other numbers are values, measured from ``stream.scale[0]`` in units of
+        ``stream.scale[1]``, two constants from the first thousand rows. Rows without a target are left out.
+    by:
+        A column whose consecutive equal values make an experience (it is no input then); a period
+        (``hour``, ``day``, ``week``, ``month``, ``quarter``, ``year``) of the one column of dates, or
+        of one of several as ``"sold:month"``. None cuts into equal slices.
+    experiences:
+        How many equal slices (1 or more, 5 by default); not together with `by`.
+    hold_out:
+        Share of each experience, its last rows, that becomes its test set (0 up to, not including, 1).
+        With 0 there are no test sets: the stream is evaluated prequentially, test then train.
+    task:
+        ``"classification"`` or ``"regression"``, where the target's type would mislead.
+    text, categories, ignore:
+        Columns to read as text, to read as categories, and to leave out.
+    dates:
+        How dates in a CSV file are written where it is not ISO 8601, ``"%d/%m/%Y"``.
+    test_rows:
+        The most rows of a test set; a longer one is thinned evenly, since test sets are held in memory.
 
-        Raises
-        ------
-        UsageError
-            If the file cannot be read, a column is unknown or without any value, or the target has a
-            single class.
-        MissingExtra
-            If pyarrow, or the encoder of a text column, is not installed.
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, a column is unknown or without any value, or the target has a
+        single class.
+    MissingExtra
+        If pyarrow, or the encoder of a text column, is not installed.
 
-        Example
-        -------
-        >>> import tempfile
-        >>> from itertools import pairwise
-    from pathlib import Path
-        >>> path = Path(tempfile.mkdtemp(), "sales.csv")
-        >>> _ = path.write_text("price,shop,churned\\n" + "1.5,north,no\\n2.5,south,yes\\n" * 10)
-        >>> stream = table(path, target="churned", experiences=2)
-        >>> stream.class_names, stream.shape, stream.marks
-        (('no', 'yes'), (7,), [10, 20])
+    Example
+    -------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp(), "sales.csv")
+    >>> _ = path.write_text("price,shop,churned\\n" + "1.5,north,no\\n2.5,south,yes\\n" * 10)
+    >>> stream = table(path, target="churned", experiences=2)
+    >>> stream.class_names, stream.shape, stream.marks
+    (('no', 'yes'), (7,), [10, 20])
     """
+    if target is None:
+        raise UsageError(f"no target was given for {Path(path).name}: name the column to predict, --target NAME")
     if not 0 <= hold_out < 1:
         raise UsageError(f"hold_out is {hold_out}, expected a share from 0 up to, not including, 1")
     if by is not None and experiences is not None:

@@ -35,6 +35,8 @@ from remanence.weights.penalties.fisher import diagonal_fisher
     ),
     beats="naive",
     variant="separate penalties, one per experience, on the exact true diagonal Fisher",
+    training={"lr": 0.1},
+    found="lr of 0.03, 0.1 and strength of 1, 2, 3, 4, 10, 100 on ten permutations of MNIST, mean of two seeds",
 )
 class ElasticWeights(Part):
     """A quadratic pull to earlier weights, weighted by the diagonal Fisher.
@@ -76,7 +78,8 @@ class ElasticWeights(Part):
 
     Departures
     ----------
-    The paper gives no value for the strength; the default is one that a search found. `online` decays
+    The paper gives no value for the strength; the default is one that a search found, at which 10 and
+    more were unstable with lr 0.1. `online` decays
     the older importances when a new experience is added, and not once more in the penalty.
     """
 
@@ -87,7 +90,7 @@ class ElasticWeights(Part):
     @validated
     def __init__(
         self,
-        strength: Annotated[float, Field(ge=0, description="weight of the penalty")] = 10.0,
+        strength: Annotated[float, Field(ge=0, description="weight of the penalty")] = 3.0,
         variant: Annotated[
             Literal["separate", "online"], Field(description="one penalty per experience, or one in all")
         ] = "separate",

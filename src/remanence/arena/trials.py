@@ -1,0 +1,150 @@
+"""Trials: runs that are described by plain data, kept on disk by what they depend on, and never run twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from remanence import systems
+from remanence.arena.fingerprint import of_system
+from remanence.arena.job import check_fits
+from remanence.arena.many import RESULT, execute
+from remanence.arena.result import Result
+from remanence.footprint import format_bytes
+from remanence.learner import Recipe
+from remanence.streams.experience import Stream
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where and how trials run.
+
+    Parameters
+    ----------
+    folder:
+        Where results are kept.
+    jobs:
+        How many processes (1 or more); the figures do not depend on it.
+    fresh:
+        Run again what is there already.
+    progress:
+        Called with the name of each trial when it is done.
+    """
+
+    folder: Path = Path("runs/claims")
+    jobs: int = 1
+    fresh: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One learner on one stream with one seed.
+
+    `label` is the learner's name, with what follows ``#`` only telling settings apart.
+    """
+
+    label: str
+    stream: Stream
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    budget: int | None = None
+    probe_every: int = 0
+    online: bool = False
+
+    def recipe(self) -> Recipe:
+        """How its learner is built; a reference such as joint training stands outside the budget."""
+        name = system_of(self.label)
+        outside = any(getattr(card.factory, "reference", False) for card in systems.components(name))
+        return systems.recipe_for(
+            name,
+            self.stream,
+            model=self.model,
+            seed=self.seed,
+            budget=None if outside else self.budget,
+            settings=self.settings,
+        )
+
+    def job(self) -> dict[str, Any]:
+        """Everything that decides what the trial gives, as JSON, and the name of its folder from a hash of it."""
+        recipe = self.recipe()
+        job = {
+            "recipe": recipe.as_dict(),
+            "stream": self.stream.recipe,
+            "probe_every": self.probe_every,
+            "online": self.online,
+        }
+        depends = {**job, "code": of_system(recipe.system), "torch": torch.__version__}
+        digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+        return {**job, "folder": f"{recipe.system}-{recipe.seed}-{digest}"}
+
+
+def system_of(label: str) -> str:
+    """The name of the system behind a label.
+
+    >>> system_of("er+fpf#large")
+    'er+fpf'
+    """
+    return label.partition("#")[0]
+
+
+def run_trials(trials: Sequence[Trial], at: Workplace) -> list[Result]:
+    """The results of trials, in order; those that were run before are read.
+
+    Raises
+    ------
+    NeedsError, UsageError, BudgetError
+        If a learner cannot run on its stream; nothing is trained then.
+    """
+    jobs = []
+    for number, trial in enumerate(trials):
+        job = trial.job()
+        if number == 0 or trials[number - 1].label != trial.label:
+            check_fits(systems.build(Recipe.from_dict(job["recipe"])), trial.stream, trial.label)
+        jobs.append(job)
+    results = []
+    for trial, data in zip(trials, _all(jobs, at), strict=True):
+        results.append(Result.from_dict(data))
+        if at.progress is not None:
+            at.progress(f"{trial.label}, seed {trial.seed}")
+    return results
+
+
+def _all(jobs: list[dict[str, Any]], at: Workplace) -> Iterator[dict[str, Any]]:
+    if at.jobs == 1 or len(jobs) < 2:
+        yield from (keep(job, str(at.folder), at.fresh) for job in jobs)
+        return
+    import joblib
+
+    calls: Iterable[Any] = (joblib.delayed(keep)(job, str(at.folder.resolve()), at.fresh) for job in jobs)
+    yield from joblib.Parallel(n_jobs=at.jobs, backend="loky", return_as="generator")(calls)
+
+
+def keep(job: dict[str, Any], folder: str, fresh: bool) -> dict[str, Any]:
+    """Run one job and keep its result alone; the checkpoint goes once it is not needed."""
+    place = Path(folder) / "jobs" / job["folder"]
+    if fresh:
+        shutil.rmtree(place, ignore_errors=True)
+    result = execute(job, folder)
+    for leftover in place.glob("*"):
+        if leftover.name != RESULT:
+            leftover.unlink()
+    return result
+
+
+def over_budget(result: Result, budget: int | None) -> str:
+    """How a run went over its budget, ``""`` if it did not; references stand outside."""
+    most = max([result.bytes["total"], *result.bytes_after])
+    if budget is None or result.reference or most <= budget:
+        return ""
+    return f"{result.learner} held {format_bytes(most)}, more than the budget of {format_bytes(budget)}"

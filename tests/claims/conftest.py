@@ -1,0 +1,30 @@
+"""A claim small enough to be run in a test."""
+
+import pytest
+
+from remanence.arena.trials import Workplace
+from remanence.claims.claim import Claim
+
+
+@pytest.fixture
+def tiny():
+    """Make a claim on 160 digits an experience."""
+
+    def make(system="er", baseline="naive", **changes):
+        settings = {"er": {"size": 50}} if "er" in (system, baseline) else {}
+        given = {
+            "says": "Rehearsal keeps more.",
+            "stream": {"source": "digits", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
+            "training": {"model": "mlp:20", "limit": 160},
+            "settings": settings,
+            "search": {system: {"lr": [0.001, 0.1]}, baseline: {"lr": [0.001, 0.1]}},
+        } | changes
+        return Claim(system, baseline, **given)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def at(tmp_path_factory):
+    """Where the runs of one test file are kept."""
+    return Workplace(tmp_path_factory.mktemp("claims"))
