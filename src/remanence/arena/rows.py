@@ -137,11 +137,11 @@ class Row:
                 at.setdefault(probe.update, []).append([math.nan if s is None else s for s in probe.scores])
                 last[probe.experience] = probe
             for experience, row in enumerate(result.matrix if result.tests else ()):
-                probe = last.get(experience)
-                if probe is not None and len(row) == len(probe.scores):
-                    pairs = zip(row, probe.scores, strict=True)
+                before = last.get(experience)
+                if before is not None and len(row) == len(before.scores):
+                    pairs = zip(row, before.scores, strict=True)
                     end = [math.nan if s is None or asked is None else s for s, asked in pairs]
-                    at.setdefault(probe.update + 0.5, []).append(end)
+                    at.setdefault(before.update + 0.5, []).append(end)
         updates = sorted(at)
         return np.array(updates, dtype=np.float64), _array([_nanmean(_array(at[u]), axis=0).tolist() for u in updates])
 
