@@ -10,7 +10,7 @@ import remanence as rm
 from remanence.arena import trials
 from remanence.arena.fingerprint import fingerprint, of_system
 from remanence.arena.search import RANKS, search, tuning_streams
-from remanence.arena.trials import Trial, Workplace, run_trials
+from remanence.arena.trials import Trial, Workplace
 from remanence.claims.prove import prove, stream_recipe
 from remanence.claims.verdict import Verdict, verdict_table
 from remanence.errors import UsageError
