@@ -121,7 +121,8 @@ def test_dips_survive_thinning() -> None:
     low = result.probes[1000]
     probes = [replace(p, scores=[0.0321] * 5) if p is low else p for p in result.probes]
     report = Report([replace(result, probes=probes)])
-    assert min(report.rows[0].curves[1][1000]) == pytest.approx(0.0321)
+    updates, scores = report.rows[0].curves
+    assert scores[updates == low.update].min() == pytest.approx(0.0321)
     dipped = report._page().split('data-name="classes 0 and 1" points="')[1].split('"')[0]
     lowest = max(float(point.split(",")[1]) for point in dipped.split()[5:])
     assert lowest == pytest.approx(250 - 34 - 0.0321 * (250 - 34 - 10), abs=0.1)
@@ -131,7 +132,25 @@ def test_seeds_of_different_lengths_are_joined_by_update() -> None:
     first, second = made_up(1, 2)
     report = Report([first, replace(second, probes=second.probes[::3])])
     updates, scores = report.rows[0].curves
-    assert len(updates) == len(first.probes) == len(scores)
+    assert len(updates) == len(scores)
+    assert {probe.update for probe in first.probes} <= set(updates)
+
+
+def test_learners_with_different_numbers_of_updates_stand_side_by_side() -> None:
+    [quick] = made_up(1, 1)
+    slow = replace(quick, learner="slow", probes=[replace(p, update=p.update * 10) for p in quick.probes])
+    report = Report([quick, slow])
+    (a, scores_a), (b, scores_b) = (row.taught for row in report.rows)
+    assert a[-1] == b[-1] == 5
+    assert a == pytest.approx(b, abs=0.05)
+    assert scores_a == pytest.approx(scores_b)
+
+
+def test_the_end_of_an_experience_is_drawn_where_it_differs_from_the_last_probe() -> None:
+    [result] = made_up(1, 1)
+    matrix = [[0.77] * 5 for _ in result.matrix]
+    passed, scores = Report([replace(result, matrix=matrix)]).rows[0].taught
+    assert passed[-1] == 5 and scores[-1] == pytest.approx(0.77)
 
 
 def test_save_load_round_trip(tmp_path: Path) -> None:
@@ -188,7 +207,7 @@ def test_opens_in_a_browser_without_network_or_errors(tmp_path: Path) -> None:
         chart.hover(position={"x": 300, "y": 100})
         tip = page.locator("#tip")
         assert tip.evaluate("tip => getComputedStyle(tip).visibility") == "visible"
-        assert "update" in tip.inner_text() and "er" in tip.inner_text()
+        assert "Experiences passed" in tip.inner_text() and "er" in tip.inner_text()
         page.locator("ul.legend button").first.click()
         assert page.locator("svg.lines.one polyline.on").count() == 1
         page.set_viewport_size({"width": 420, "height": 800})

@@ -269,7 +269,7 @@ def test_what_the_loop_left_out_is_named() -> None:
         step([Shrink()])
     with pytest.raises(UsageError, match=r"Matching .*attached\.loss"):
         step([Matching()], told=True)
-    with pytest.raises(UsageError, match=r"attached\.loss"):
+    with pytest.raises(UsageError, match=r"Weighing .*attached\.loss"):
         step([Weighing()], told=True)
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)

@@ -42,6 +42,8 @@ def compare(
     results = []
     with ExitStack() as stack:
         logs = [stack.enter_context(logger) for logger in loggers]
+        for logger in logs:
+            logger.start(configuration)
         for seed in numbers:
             for label, given in learners.items():
                 place = Path(out) / "jobs" / f"{label}-{seed}" if out is not None else None
@@ -81,4 +83,9 @@ def _one(
     result = dataclasses.replace(Job(learner, stream, settings, log=log if logs else None).run(), learner=name)
     if place is not None:
         write_atomically(place / RESULT, json.dumps(result.as_dict()))
+    summary = {
+        key: value for key, value in {"accuracy": result.accuracy, **result.metrics}.items() if value is not None
+    }
+    for logger in logs:
+        logger.finish(f"{name}/{learner.seed}", summary)
     return result

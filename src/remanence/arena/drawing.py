@@ -111,7 +111,7 @@ def lines(
     ys = np.concatenate([line.y for line in drawn]) if drawn else np.empty(0)
     end = float(xs.max()) if len(xs) else 1.0
     frame = Frame(width, height, (0.0, end or 1.0), bounds(ys, percent), percent)
-    out = [_open(frame, title, "chart lines")]
+    out = [_open(frame, title, "chart lines", x_label)]
     out += _axes(frame, x_label)
     for boundary in boundaries:
         x = frame.across(boundary)
@@ -157,13 +157,13 @@ def points(drawn: Sequence[Point], *, title: str, percent: bool, width: int = 64
     return "".join(out)
 
 
-def _open(frame: Frame, title: str, kind: str) -> str:
+def _open(frame: Frame, title: str, kind: str, label: str = "") -> str:
     scale = "log" if frame.logarithmic else "linear"
     return (
         f'<svg class="{kind}" viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{escape(title)}" '
         f'data-x="{frame.x[0]:g},{frame.x[1]:g},{frame.left},{frame.width - frame.right}" data-scale="{scale}" '
         f'data-y="{frame.y[0]:g},{frame.y[1]:g},{frame.height - frame.bottom},{frame.top}" '
-        f'data-percent="{int(frame.percent)}"><title>{escape(title)}</title>'
+        f'data-percent="{int(frame.percent)}" data-label="{escape(label)}"><title>{escape(title)}</title>'
     )
 
 

@@ -41,17 +41,21 @@ def png(figure: Figure) -> bytes:
 
 
 def learning(rows: Sequence[Row], units: Units, *, prequential: bool) -> Figure | None:
-    """Mean score on the test sets taught so far over updates, one line per learner."""
+    """Mean score on the test sets taught so far over the stream, one line per learner."""
     shown = [(k, row) for k, row in enumerate(rows) if len(row.taught[0])]
     if not shown:
         return None
     figure, (axes,) = _grid(1, 8.6, 4.4, columns=1)
     for k, row in shown:
         axes.plot(*row.taught, color=_colour(k), linestyle=_style(k), linewidth=1.6, label=row.learner)
-    _boundaries(axes, shown[0][1])
+    _uprights(axes, range(1, max(len(row.ends) for _, row in shown)))
     _score_axis(axes, units)
-    axes.set_xlabel("Updates")
-    what = "Running score" if prequential else "Mean score on the test sets taught so far"
+    axes.set_xlabel("Experiences passed")
+    what = (
+        "Score of what came since the last probe, tested before it was learned"
+        if prequential
+        else "Mean score on the test sets taught so far"
+    )
     axes.set_title(what, loc="left", fontsize=11)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
     return figure
@@ -137,7 +141,7 @@ def experiences(rows: Sequence[Row], units: Units) -> Figure | None:
             axes.plot(
                 updates, scores[:, j], color=ramp[j], linewidth=1.1, label=tests[j] if j < len(tests) else str(j + 1)
             )
-        _boundaries(axes, row)
+        _uprights(axes, row.boundaries)
         _score_axis(axes, units)
         axes.set_title(row.learner, loc="left", fontsize=10)
     figure.supxlabel("Updates", fontsize=9, color=SOFT)
@@ -170,9 +174,10 @@ def _score_axis(axes: Axes, units: Units, whole: bool = True) -> None:
     axes.set_ylabel(units.label, fontsize=9, color=SOFT)
 
 
-def _boundaries(axes: Axes, row: Row) -> None:
-    if len(row.boundaries) <= 30:
-        for boundary in row.boundaries:
+def _uprights(axes: Axes, boundaries: Sequence[int]) -> None:
+    """Where one experience ends and the next begins."""
+    if len(boundaries) <= 30:
+        for boundary in boundaries:
             axes.axvline(boundary, color=SOFT, linewidth=0.7, linestyle=":", alpha=0.7)
 
 

@@ -26,7 +26,8 @@ for (const svg of document.querySelectorAll("svg.lines")) {
     shown.sort((a, b) => b[0] - a[0]);
     tip.replaceChildren();
     const head = document.createElement("b");
-    head.textContent = `about update ${Math.round(x0 + (at.x - left) / (right - left) * (x1 - x0))}`;
+    const place = x0 + (at.x - left) / (right - left) * (x1 - x0);
+    head.textContent = `${svg.dataset.label}: ${place < 20 ? place.toFixed(1) : Math.round(place)}`;
     tip.append(head);
     for (const [value, name, colour] of shown.slice(0, 16)) {
       const row = document.createElement("div"), mark = document.createElement("i");

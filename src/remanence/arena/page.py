@@ -80,15 +80,21 @@ def _overview(rows: Sequence[Row], units: Units, prequential: bool) -> str:
             drawn.append(drawing.Line(row.learner, updates, scores, *_look(number)))
     if not drawn:
         return ""
-    what = "Running score" if prequential else "Mean score on the test sets taught so far"
+    what = (
+        "Score of what came since the last probe, each tested before it was learned"
+        if prequential
+        else "Mean score on the test sets taught so far"
+    )
+    passed = max(len(row.ends) for row in rows)
     chart = drawing.lines(
         drawn,
-        title=f"{what} over updates, one line per learner; the last values are in the table of results",
+        title=f"{what} over the stream, one line per learner; the last values are in the table of results",
         percent=units.percent,
-        boundaries=[] if len(rows[0].boundaries) > 30 else rows[0].boundaries,
+        boundaries=range(1, passed) if passed <= 30 else (),
         width=860,
         height=360,
         most=400,
+        x_label="Experiences passed",
     )
     legend = _legend([(str(k), line.name, line.colour, line.dash) for k, line in enumerate(drawn)])
     return (

@@ -125,35 +125,57 @@ class Row:
 
     @cached_property
     def curves(self) -> tuple[Numbers, Numbers]:
-        """Updates (n,) and mean scores (n, test sets) of the probes; seeds are joined by update."""
-        at: dict[int, list[list[float]]] = {}
+        """Updates (n,) and mean scores (n, test sets): the probes, and the end of each experience.
+
+        Seeds are joined by update. What was scored at the end of an experience stands half an update
+        after its last probe, since some learners change once more there.
+        """
+        at: dict[float, list[list[float]]] = {}
         for result in self.finished:
+            last = {}
             for probe in {probe.update: probe for probe in result.probes}.values():
                 at.setdefault(probe.update, []).append([math.nan if s is None else s for s in probe.scores])
+                last[probe.experience] = probe
+            for experience, row in enumerate(result.matrix if result.tests else ()):
+                before = last.get(experience)
+                if before is not None and len(row) == len(before.scores):
+                    pairs = zip(row, before.scores, strict=True)
+                    end = [math.nan if s is None or asked is None else s for s, asked in pairs]
+                    at.setdefault(before.update + 0.5, []).append(end)
         updates = sorted(at)
         return np.array(updates, dtype=np.float64), _array([_nanmean(_array(at[u]), axis=0).tolist() for u in updates])
 
     @cached_property
-    def boundaries(self) -> list[int]:
-        """The last update of each experience but the last, as the first finished seed had it."""
+    def ends(self) -> list[int]:
+        """The last probed update of each experience, as the first finished seed had it."""
         last: dict[int, int] = {}
         for probe in self.finished[0].probes if self.finished else ():
             if probe.experience >= 0:
                 last[probe.experience] = max(last.get(probe.experience, 0), probe.update)
-        return [last[experience] for experience in sorted(last)[:-1]]
+        return [last[experience] for experience in sorted(last)]
+
+    @property
+    def boundaries(self) -> list[int]:
+        """The last update of each experience but the last."""
+        return self.ends[:-1]
 
     @cached_property
     def taught(self) -> tuple[Numbers, Numbers]:
-        """Updates and the mean score over the test sets taught so far (prequential: the running score)."""
+        """Experiences passed (2.5 is halfway through the third) and the mean score over the test sets taught so far.
+
+        Counted in experiences, learners that make different numbers of updates stand side by side.
+        Prequential: the score since the last probe.
+        """
         updates, scores = self.curves
         if not scores.size:
-            return updates, np.empty(0)
-        ends = np.array([*self.boundaries, math.inf])
-        reached = np.searchsorted(ends, updates, side="left") + 1
+            return np.empty(0), np.empty(0)
+        ends = np.array(self.ends, dtype=np.float64) + 0.5
+        passed = np.interp(updates, [0.0, *ends], np.arange(len(ends) + 1.0))
         if scores.shape[1] < len(ends):
-            return updates, _nanmean(scores, axis=1)
+            return passed, _nanmean(scores, axis=1)
+        reached = np.searchsorted(ends[:-1], updates, side="left") + 1
         columns = np.arange(scores.shape[1])
-        return updates, _nanmean(np.where(columns < reached[:, None], scores, math.nan), axis=1)
+        return passed, _nanmean(np.where(columns < reached[:, None], scores, math.nan), axis=1)
 
 
 def rows_of(results: Sequence[Result]) -> list[Row]:

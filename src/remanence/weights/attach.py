@@ -311,7 +311,11 @@ class Attached(Trainer):
         if not (used or isinstance(step, Blind)) and (
             self._hooks["objective"] or step.batch.mask is not None or step.batch.weight is not None
         ):
-            names = ", ".join(type(p).__name__ for p in self._parts if overrides(p, "objective")) or "a part"
+            names = ", ".join(
+                type(p).__name__
+                for p in self._parts
+                if overrides(p, "objective" if self._hooks["objective"] else "rehearse")
+            )
             raise UsageError(
                 f"{names} replaces the loss or weighs rows: call attached.loss() in place of your own loss"
             )
