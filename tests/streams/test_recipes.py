@@ -73,3 +73,16 @@ def test_options_of_the_wrong_type_are_refused_from_python_too() -> None:
         streams.limit("digits", examples=0)
     with pytest.raises(UsageError, match="no option 'size'"):
         streams.limit("digits", size=3)  # type: ignore[call-arg]
+
+
+def test_options_are_checked_before_any_data_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remanence.streams.recipes.whole", lambda name: pytest.fail("the data was loaded"))
+    with pytest.raises(UsageError, match="rate must be"):
+        parse("mnist", ["noise:rate=2"])
+
+
+def test_a_wrong_call_from_python_is_a_wrong_call() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        streams.limit("digits", 5, 6)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="multiple values"):
+        streams.limit("digits", 5, examples=6)  # type: ignore[misc]
