@@ -11,11 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from remanence.errors import UsageError, nearest
+from remanence.errors import UsageError
 from remanence.randomness import generator
 from remanence.streams.experience import Chosen, Stream, TestSet
-from remanence.streams.scenarios import Seed, apply, build, find, recorded, scenario, start
-from remanence.streams.sources import default_experiences, whole
+from remanence.streams.scenarios import Seed, apply, build, find, options_read, recorded, scenario, start
+from remanence.streams.sources import default_experiences, known, whole
 
 MAKES_EXPERIENCES = frozenset({"split", "permute", "rotate", "blur", "recur"})
 
@@ -51,13 +51,14 @@ def parse(
     >>> stream.name, [len(segment.examples) for segment in stream.segments]
     ('digits/split/limit', [100, 100])
     """
+    known(source)
     wanted = [_words(text) for text in scenarios]
     maker = next((name for name, _ in wanted if name in MAKES_EXPERIENCES), None)
     if maker is None:
         wanted.insert(0, ("split", {"experiences": experiences or default_experiences(whole(source), source)}))
     elif experiences is not None:
         options = next(options for name, options in wanted if name == maker)
-        if options.setdefault("experiences", experiences) not in (experiences, str(experiences)):
+        if options.setdefault("experiences", experiences) != experiences:
             raise UsageError(
                 f"{experiences} experiences were asked for, and {options['experiences']} in the scenario {maker}: "
                 "give one of them"
@@ -70,19 +71,16 @@ def parse(
 
 def _words(text: str) -> tuple[str, dict[str, Any]]:
     name, _, rest = text.strip().partition(":")
-    known = list(inspect.signature(find(name)).parameters)[1:]
+    find(name)
     options: dict[str, Any] = {}
     for piece in filter(None, rest.split(",")):
         option, equals, value = (part.strip() for part in piece.partition("="))
         if not equals:
             raise UsageError(f"{piece!r} in the scenario {text!r} has no value: write option=value")
-        if option not in known:
-            hint = nearest(option, known) if known else "it has none"
-            raise UsageError(f"the scenario {name} has no option {option!r}: {hint}")
         if option in options:
             raise UsageError(f"the option {option} is given twice in the scenario {text!r}: give it once")
         options[option] = value.split("/") if "/" in value else value
-    return name, options
+    return name, options_read(name, options)
 
 
 def with_seed(recipe: dict[str, Any], seed: int, *, replace_given: bool = True) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from remanence.streams.table import table
 
 Scenario = TypeVar("Scenario", bound=Callable[..., Stream])
 SCENARIOS: dict[str, Callable[..., Stream]] = {}
+_READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 Experiences = Annotated[int, Field(ge=1, description="how many experiences")]
 Seed = Annotated[int, Field(ge=0, description="seeds what is drawn")]
@@ -41,22 +42,26 @@ def scenario(function: Scenario) -> Scenario:
     def adapter(option: str) -> TypeAdapter[Any]:
         return TypeAdapter(typing.get_type_hints(function, include_extras=True)[option])
 
-    @functools.wraps(function)
-    def checked(*given: Any, **named: Any) -> Stream:
-        for option in named:
-            if option not in signature.parameters:
+    def read(given: dict[str, Any]) -> dict[str, Any]:
+        values = {}
+        for option, value in given.items():
+            if option not in options:
                 hint = nearest(option, options) if options else "it has none"
                 raise UsageError(f"the scenario {name} has no option {option!r}: {hint}")
-        bound = signature.bind(*given, **named)
-        for option in options:
-            if option in bound.arguments:
-                try:
-                    bound.arguments[option] = adapter(option).validate_python(bound.arguments[option])
-                except ValidationError as error:
-                    problem = first_problem(error).removeprefix("a setting ")
-                    raise UsageError(f"scenario {name}: {option} {problem}") from None
-        return function(*bound.args, **bound.kwargs)
+            try:
+                values[option] = adapter(option).validate_python(value)
+            except ValidationError as error:
+                problem = first_problem(error).removeprefix("a setting ")
+                raise UsageError(f"scenario {name}: {option} {problem}") from None
+        return values
 
+    @functools.wraps(function)
+    def checked(stream: str | Stream, *given: Any, **named: Any) -> Stream:
+        values = read(named)
+        bound = signature.bind(stream, *given, **values).arguments
+        return function(stream, **read({option: bound[option] for option in options if option in bound}))
+
+    _READERS[name] = read
     SCENARIOS[name] = checked
     return typing.cast(Scenario, checked)
 
@@ -95,6 +100,12 @@ def find(name: str) -> Callable[..., Stream]:
     if name not in SCENARIOS:
         raise UsageError(f"there is no scenario {name!r}: {nearest(name, SCENARIOS)}")
     return SCENARIOS[name]
+
+
+def options_read(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a scenario as their types, checked before any stream is there."""
+    find(name)
+    return _READERS[name](options)
 
 
 def apply(name: str, stream: Stream, options: dict[str, Any]) -> Stream:

@@ -79,12 +79,20 @@ def encode(texts: Sequence[str], *, cache: bool = True) -> Tensor:
 
 
 def forget(texts: Sequence[str]) -> int:
-    """Remove the vectors of some texts from the disk; how many there were."""
-    with _database() as database:
-        if database is None:
-            return 0
-        cursor = database.executemany("DELETE FROM vectors WHERE key = ?", [(_key(text),) for text in texts])
-        return cursor.rowcount
+    """Remove the vectors of some texts from the disk; how many there were.
+
+    Raises
+    ------
+    StateError
+        If the cache cannot be opened or changed, so that they may remain.
+    """
+    removed = 0
+    with _database(needed=True) as database:
+        if database is not None:
+            database.execute("PRAGMA secure_delete=ON")
+            keys = [(_key(text),) for text in dict.fromkeys(texts)]
+            removed = database.executemany("DELETE FROM vectors WHERE key = ?", keys).rowcount
+    return removed
 
 
 def _encoded(texts: list[str]) -> Tensor:
@@ -165,22 +173,35 @@ def _key(text: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _database() -> Iterator[sqlite3.Connection | None]:
-    """The cache, or None where it cannot be used: it only saves time."""
+def _database(*, needed: bool = False) -> Iterator[sqlite3.Connection | None]:
+    """The cache, or None where it cannot be used: it only saves time, unless it is `needed`."""
+    database = None
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(folder / "vectors.sqlite", timeout=60)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
     except (OSError, sqlite3.Error) as error:
+        if needed:
+            raise StateError(
+                f"the cache of vectors in {cache_folder()} cannot be opened ({error}): delete it"
+            ) from None
         _unused(error)
+        if database is not None:
+            database.close()
+            database = None
+    if database is None:
         yield None
         return
     try:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
         yield database
         database.commit()
     except sqlite3.Error as error:
+        if needed:
+            raise StateError(
+                f"the cache of vectors in {cache_folder()} cannot be changed ({error}): try again"
+            ) from None
         _unused(error)
     finally:
         database.close()
