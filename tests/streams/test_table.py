@@ -233,6 +233,8 @@ def test_a_task_that_was_asked_for_is_taken(tmp_path):
     assert len(rm.streams.table(path, "y", task="classification").class_names) == 50
     path = write(pandas.DataFrame({"x": range(100), "y": [k % 3 for k in range(100)]}), tmp_path / "b.csv")
     assert rm.streams.table(path, "y", task="regression").task.kind == "regression"
+    path = write(pandas.DataFrame({"x": range(100), "y": [True, False] * 50}), tmp_path / "c.csv")
+    assert rm.streams.table(path, "y", task="regression").scale == (0.5, 0.5)
 
 
 def test_rows_without_a_target_are_left_out_and_counted(tmp_path, monkeypatch):

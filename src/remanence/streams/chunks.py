@@ -217,11 +217,10 @@ class CsvReader(Reader):
             names = next(csv.reader([line.decode("utf-8")], delimiter=self.delimiter), [])
         except UnicodeDecodeError:
             raise UsageError(f"{self.path.name} is not UTF-8 text: save it as CSV in UTF-8") from None
-        names = [name.strip() for name in names]
+        names = [name.strip() or f"column {place}" for place, name in enumerate(names, 1)]
         for name in names:
-            if not name or names.count(name) > 1:
-                problem = f"two columns named {name!r}" if name else "a column without a name"
-                raise UsageError(f"{self.path.name} has {problem} in its header: name each column once")
+            if names.count(name) > 1:
+                raise UsageError(f"{self.path.name} has two columns named {name!r} in its header: name each once")
         if not names:
             raise UsageError(f"{self.path.name} has no header: give the column names in its first line")
         return names

@@ -236,6 +236,7 @@ class Table:
         if not self.rows:
             raise _no_values(self.target.name, self.file)
         self.target.settle()
+        self._edges = numpy.array(self.starts)
         for name, missing in self.encoder.missing.items():
             if missing == self.rows:
                 raise _no_values(name, self.file)
@@ -268,7 +269,7 @@ class Table:
         """The rows from `start` up to `stop`."""
         if start >= stop:
             return Rows(*(column[:0] for column in self.chunk(0)))
-        first = int(numpy.searchsorted(self.starts, start, side="right")) - 1
+        first = int(numpy.searchsorted(self._edges, start, side="right")) - 1
         pieces = []
         while start < stop:
             begin, end = self.starts[first], self.starts[first + 1]
@@ -283,7 +284,7 @@ class Table:
         """The rows at positions (n,), reading each chunk once."""
         if len(index) == 0:
             return self.span(0, 0)
-        owner = numpy.searchsorted(self.starts, index.numpy(), side="right") - 1
+        owner = numpy.searchsorted(self._edges, index.numpy(), side="right") - 1
         if owner[0] == owner[-1] and (owner == owner[0]).all():
             rows = self.chunk(int(owner[0]))
             return Rows(*(column[index - self.starts[owner[0]]] for column in rows))
@@ -298,7 +299,7 @@ class Table:
 
     def labels(self, start: int, stop: int) -> Tensor:
         """The targets of rows from `start` up to `stop`, reading no other column."""
-        first = int(numpy.searchsorted(self.starts, start, side="right")) - 1
+        first = int(numpy.searchsorted(self._edges, start, side="right")) - 1
         found = [torch.empty(0, dtype=torch.int64 if self.target.labels else torch.float32)]
         for number in range(first, len(self.starts) - 1):
             begin = self.starts[number]
