@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import pickle
+from itertools import pairwise
 
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pyarrow import csv as arrow_csv
 
 from remanence.errors import UsageError
 from remanence.streams import chunks
@@ -29,6 +31,32 @@ def test_records_end_where_a_csv_parser_says(rows):
         data = written.getvalue()
         ends.append(len(data.encode()))
     assert record_ends(data.encode(), ",").tolist() == ends
+
+
+@given(st.lists(st.text(alphabet='a"\n', max_size=5), min_size=8, max_size=8))
+@settings(max_examples=300)
+def test_cut_at_its_ends_any_text_parses_as_it_does_whole(fields):
+    data = "".join(f"{a},{b}\n" for a, b in zip(fields[::2], fields[1::2], strict=True)).encode()
+    whole = parsed(data)
+    assume(whole is not None)
+    ends = record_ends(data, ",").tolist()
+    bounds = [0, *ends, *([len(data)] if not ends or ends[-1] < len(data) else [])]
+    assert [row for start, stop in pairwise(bounds) for row in parsed(data[start:stop])] == whole
+
+
+def parsed(data):
+    """The rows of two columns of text, None where they cannot be read."""
+    strings = {"a": pyarrow.string(), "b": pyarrow.string()}
+    try:
+        table = arrow_csv.read_csv(
+            pyarrow.BufferReader(data),
+            read_options=arrow_csv.ReadOptions(column_names=["a", "b"], use_threads=False),
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+            convert_options=arrow_csv.ConvertOptions(column_types=strings),
+        )
+    except pyarrow.ArrowInvalid:
+        return None
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 def test_an_inch_sign_within_a_field_opens_nothing():

@@ -379,6 +379,16 @@ def test_bad_input_is_told_in_one_sentence(tmp_path, content, options, sentence)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("lines", "sentence"), [(0, "save the file in UTF-8"), (9000, "line 18002 of a.csv is not UTF-8")]
+)
+def test_text_that_is_not_utf8_is_told(tmp_path, lines, sentence):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"x,y\n" + b"cafe,a\nb,b\n" * lines + b"caf\xe9,a\nb,b\n")
+    with pytest.raises(UsageError, match=sentence):
+        rm.streams.table(path, "y")
+
+
 def test_two_columns_of_dates_need_to_be_told_apart(tmp_path):
     data = frame(20)
     data["paid"] = data["sold"]

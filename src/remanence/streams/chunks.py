@@ -314,7 +314,11 @@ class CsvReader(Reader):
             )
         found = re.search(r"column #(\d+): (?:Row #(\d+): )?.*?conversion error to (\S+?):.*?'(.*)'", message, re.S)
         if found is None:
-            return UsageError(f"{name} cannot be read from line {line} on ({_brief(message)}): repair it")
+            row = re.search(r"Row #(\d+)", message)
+            where = line + self._lines_before(data, int(row[1]) - 1) if row else line
+            if "UTF8" in message:
+                return UsageError(f"line {where} of {name} is not UTF-8 text: save the file as CSV in UTF-8")
+            return UsageError(f"{name} cannot be read from line {where} on ({_brief(message)}): repair it")
         where = line + self._lines_before(data, int(found[2] or 1) - 1)
         column = self.names[int(found[1])]
         kind = {"double": "numbers", "bool": "true or false"}.get(found[3].rstrip(":"), "dates")
