@@ -10,13 +10,14 @@ from itertools import pairwise
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 
 from remanence.errors import UsageError
 from remanence.streams import chunks
-from remanence.streams.chunks import open_reader, record_ends
+from remanence.streams.chunks import open_reader
+from remanence.streams.records import record_ends
 
 FIELD = st.text(alphabet='ab,"\n\r;é ', max_size=6)
 
@@ -38,7 +39,8 @@ def test_records_end_where_a_csv_parser_says(rows):
 def test_cut_at_its_ends_any_text_parses_as_it_does_whole(fields):
     data = "".join(f"{a},{b}\n" for a, b in zip(fields[::2], fields[1::2], strict=True)).encode()
     whole = parsed(data)
-    assume(whole is not None)
+    if whole is None:
+        return
     ends = record_ends(data, ",").tolist()
     bounds = [0, *ends, *([len(data)] if not ends or ends[-1] < len(data) else [])]
     assert [row for start, stop in pairwise(bounds) for row in parsed(data[start:stop])] == whole

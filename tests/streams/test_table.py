@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.errors import MissingExtra, UsageError
+from remanence.streams import scanned
 from remanence.streams.columns import CLIP, State, advance, standardise
 
 
@@ -54,7 +55,7 @@ def whole(stream):
 
 
 def small_chunks(monkeypatch, rows):
-    monkeypatch.setattr(sys.modules["remanence.streams.table"], "SAMPLE", rows)
+    monkeypatch.setattr(scanned, "SAMPLE", rows)
     sys.modules["remanence.streams.table"]._opened.cache_clear()
 
 
