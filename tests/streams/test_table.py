@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.errors import MissingExtra, UsageError
+from remanence.streams import scanned
 from remanence.streams.columns import CLIP, State, advance, standardise
 
 
@@ -54,7 +55,7 @@ def whole(stream):
 
 
 def small_chunks(monkeypatch, rows):
-    monkeypatch.setattr(sys.modules["remanence.streams.table"], "SAMPLE", rows)
+    monkeypatch.setattr(scanned, "SAMPLE", rows)
     sys.modules["remanence.streams.table"]._opened.cache_clear()
 
 
@@ -233,6 +234,8 @@ def test_a_task_that_was_asked_for_is_taken(tmp_path):
     assert len(rm.streams.table(path, "y", task="classification").class_names) == 50
     path = write(pandas.DataFrame({"x": range(100), "y": [k % 3 for k in range(100)]}), tmp_path / "b.csv")
     assert rm.streams.table(path, "y", task="regression").task.kind == "regression"
+    path = write(pandas.DataFrame({"x": range(100), "y": [True, False] * 50}), tmp_path / "c.csv")
+    assert rm.streams.table(path, "y", task="regression").scale == (0.5, 0.5)
 
 
 def test_rows_without_a_target_are_left_out_and_counted(tmp_path, monkeypatch):
@@ -375,6 +378,16 @@ def test_bad_input_is_told_in_one_sentence(tmp_path, content, options, sentence)
     with pytest.raises(UsageError, match=sentence) as caught:
         rm.streams.table(path, **{"target": "y", **options})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"), [(0, "save the file in UTF-8"), (9000, "line 18002 of a.csv is not UTF-8")]
+)
+def test_text_that_is_not_utf8_is_told(tmp_path, lines, sentence):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"x,y\n" + b"cafe,a\nb,b\n" * lines + b"caf\xe9,a\nb,b\n")
+    with pytest.raises(UsageError, match=sentence):
+        rm.streams.table(path, "y")
 
 
 def test_two_columns_of_dates_need_to_be_told_apart(tmp_path):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from remanence.errors import MissingExtra, UsageError, nearest
+from remanence.streams.records import delimiter_of, record_ends
 
 BLOCK = 4 << 20
 LONGEST = 64 << 20
@@ -204,7 +205,7 @@ class CsvReader(Reader):
         if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in head:
             raise UsageError(f"{path.name} is not UTF-8 text: save it as CSV in UTF-8")
         skip = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
-        self.delimiter = _delimiter(head[skip:], path.suffix.lower())
+        self.delimiter = delimiter_of(head[skip:], path.suffix.lower())
         self.decimal = "," if self.delimiter == ";" and re.search(rb"[;\n]-?\d+,\d+[;\r\n]", head) else "."
         ends = record_ends(head[skip:], self.delimiter)
         self.start = skip + int(ends[0]) if len(ends) else len(head)
@@ -217,11 +218,10 @@ class CsvReader(Reader):
             names = next(csv.reader([line.decode("utf-8")], delimiter=self.delimiter), [])
         except UnicodeDecodeError:
             raise UsageError(f"{self.path.name} is not UTF-8 text: save it as CSV in UTF-8") from None
-        names = [name.strip() for name in names]
+        names = [name.strip() or f"column {place}" for place, name in enumerate(names, 1)]
         for name in names:
-            if not name or names.count(name) > 1:
-                problem = f"two columns named {name!r}" if name else "a column without a name"
-                raise UsageError(f"{self.path.name} has {problem} in its header: name each column once")
+            if names.count(name) > 1:
+                raise UsageError(f"{self.path.name} has two columns named {name!r} in its header: name each once")
         if not names:
             raise UsageError(f"{self.path.name} has no header: give the column names in its first line")
         return names
@@ -315,7 +315,11 @@ class CsvReader(Reader):
             )
         found = re.search(r"column #(\d+): (?:Row #(\d+): )?.*?conversion error to (\S+?):.*?'(.*)'", message, re.S)
         if found is None:
-            return UsageError(f"{name} cannot be read from line {line} on ({_brief(message)}): repair it")
+            row = re.search(r"Row #(\d+)", message)
+            where = line + self._lines_before(data, int(row[1]) - 1) if row else line
+            if "UTF8" in message:
+                return UsageError(f"line {where} of {name} is not UTF-8 text: save the file as CSV in UTF-8")
+            return UsageError(f"{name} cannot be read from line {where} on ({_brief(message)}): repair it")
         where = line + self._lines_before(data, int(found[2] or 1) - 1)
         column = self.names[int(found[1])]
         kind = {"double": "numbers", "bool": "true or false"}.get(found[3].rstrip(":"), "dates")
@@ -327,55 +331,6 @@ class CsvReader(Reader):
     def _lines_before(self, data: bytes, records: int) -> int:
         ends = record_ends(data, self.delimiter)
         return data[: int(ends[records - 1])].count(b"\n") if 0 < records <= len(ends) else 0
-
-
-def record_ends(data: bytes, delimiter: str) -> numpy.ndarray[Any, numpy.dtype[numpy.int64]]:
-    """Where records end in bytes that begin with one: the place after each newline outside quotes.
-
-    Ends of blank lines are left out, for they hold no record.
-
-    >>> record_ends(b'1,"a\\nb"\\n2,x\\n', ",").tolist()
-    [8, 12]
-    """
-    array = numpy.frombuffer(data, dtype=numpy.uint8)
-    newlines = numpy.flatnonzero(array == 10)
-    quotes = numpy.flatnonzero(array == 34)
-    if len(quotes):
-        opening = quotes[0::2]
-        before = array[numpy.maximum(opening - 1, 0)]
-        proper = (before == ord(delimiter)) | (before == 10) | (before == 34) | (opening == 0)
-        if proper.all():
-            newlines = newlines[numpy.searchsorted(quotes, newlines) % 2 == 0]
-        else:
-            newlines = newlines[~_quoted(data, delimiter, newlines)]
-    ends = newlines + 1
-    begins = numpy.concatenate([[0], ends[:-1]])
-    length = ends - begins
-    blank = length == 1
-    if (length == 2).any():
-        blank |= (length == 2) & (array[begins] == 13)
-    kept: numpy.ndarray[Any, numpy.dtype[numpy.int64]] = ends[~blank].astype(numpy.int64)
-    return kept
-
-
-def _quoted(data: bytes, delimiter: str, places: Any) -> Any:
-    """Which places lie inside a quoted field, where some quotation marks are mere inch signs.
-
-    Only a mark at the start of a field opens one; the vectorised count of marks cannot tell.
-    """
-    field = re.compile(rb"(?:^|(?<=[\n" + re.escape(delimiter.encode()) + rb']))"(?:[^"]|"")*+(?:"|\Z)')
-    spans = numpy.array([match.span() for match in field.finditer(data)], dtype=numpy.int64).reshape(-1, 2)
-    if not len(spans):
-        return numpy.zeros(len(places), dtype=bool)
-    behind = numpy.searchsorted(spans[:, 0], places, side="right") - 1
-    return (behind >= 0) & (places < spans[numpy.maximum(behind, 0), 1])
-
-
-def _delimiter(head: bytes, suffix: str) -> str:
-    if suffix == ".tsv":
-        return "\t"
-    line = re.sub(rb'"[^"]*"', b"", head).split(b"\n", 1)[0]
-    return max(",;\t|", key=lambda sign: line.count(sign.encode()))
 
 
 def _brief(error: object) -> str:

@@ -38,7 +38,8 @@ class Target:
     """
 
     def __init__(self, name: str, kind: str, task: str | None, file: str) -> None:
-        self.name, self.kind, self.file = name, kind, file
+        self.name, self.file = name, file
+        self.kind = "number" if kind == "boolean" and task == "regression" else kind
         self.wanted = task
         if kind == "date" or (kind in ("category", "text") and task == "regression"):
             held = "dates" if kind == "date" else "strings"
