@@ -10,7 +10,7 @@ CLAIM = Claim(
     training={"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "limit": 1000},
     settings={"er+refresh": {"size": 200}, "er": {"size": 200}},
     search={
-        "er+refresh": {"lr": [0.03, 0.1], "length": [1e-5, 1e-3]},
+        "er+refresh": {"lr": [0.03, 0.1], "length": [1e-5, 1e-4]},
         "er": {"lr": [0.01, 0.03, 0.06, 0.1]},
     },
     equal="remembered rows, updates and passes over the stream; the unlearning pass over the new rows, the Fisher's "

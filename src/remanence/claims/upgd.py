@@ -13,8 +13,8 @@ CLAIM = Claim(
     metric="online_accuracy",
     training={"model": "mlp:100,100", "batch_size": 1, "epochs": 1, "limit": 400},
     search={
-        "upgd": {"lr": [0.01, 0.03], "noise": [0.001, 0.01]},
-        "naive": {"lr": [0.003, 0.01, 0.02, 0.03]},
+        "upgd": {"lr": [0.01, 0.02, 0.04, 0.06]},
+        "naive": {"lr": [0.005, 0.01, 0.02, 0.03]},
     },
     equal="updates and passes over the stream; the utilities, as many bytes as the parameters, are on top",
     reduced="20 permutations of 400 examples instead of 200 of 5,000, and hidden layers of 100 instead of 300 and 150",
