@@ -48,9 +48,7 @@ def run(
         typer.Argument(help="A named stream (see `remanence streams`), a CSV or parquet file, or a folder of images."),
     ] = None,
     learners: Annotated[Text, typer.Option(help="Comma-separated systems; join parts with +, as in er+fpf.")] = None,
-    scenario: Annotated[
-        list[str] | None, typer.Option(help="NAME:option=value,… ; may be repeated, in order.")
-    ] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help="NAME:option=value,… ; may be repeated, in order.")] = None,
     experiences: Annotated[Number, typer.Option(min=1, help="How many experiences.")] = None,
     seeds: Annotated[Number, typer.Option(min=1, help="How many seeds.")] = None,
     budget: Annotated[Text, typer.Option(help="Largest footprint of a learner, such as 200KB.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -356,7 +357,10 @@ class Learner(nn.Module):
         """Keep the present state under a name, in memory and in what `save` writes."""
         with self._lock:
             tensors, structure = self._state()
-            self._snapshots[name] = ({key: tensor.detach().clone() for key, tensor in tensors.items()}, structure)
+            self._snapshots[name] = (
+                {key: tensor.detach().clone() for key, tensor in tensors.items()},
+                copy.deepcopy(structure),
+            )
 
     def restore(self, name: str) -> None:
         """Go back to a snapshot, to the bit; the snapshot stays."""

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -41,7 +42,7 @@ class System:
     """One system's card.
 
     `factory` is a `Learner` or a part of a trainer; `training` holds the training settings that a
-    search found for it, `variant` says which of several published forms the defaults run, and `found`
+    search found for it on MNIST, `on` those for other sources by name, `variant` says which of several published forms the defaults run, and `found`
     how the settings were found. `host` names a system that a plug-in must be combined with.
     """
 
@@ -54,6 +55,7 @@ class System:
     variant: str = ""
     found: str = ""
     host: str = ""
+    on: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def room(self) -> str:
@@ -127,6 +129,15 @@ def get(name: str) -> System:
     return known[name]
 
 
+def names(composed: str) -> list[str]:
+    """The systems that a composed name lists; a name of its own may end in pluses.
+
+    >>> names("der+++fpf")
+    ['der++', 'fpf']
+    """
+    return re.split(r"\+(?=[^+])", composed)
+
+
 def components(name: str) -> list[System]:
     """The systems that a composed name such as ``er+fpf`` lists; all but the first must be parts.
 
@@ -135,7 +146,7 @@ def components(name: str) -> list[System]:
     UsageError
         If one is unknown, or cannot be combined.
     """
-    found = [get(part) for part in name.split("+")]
+    found = [get(part) for part in names(name)]
     if len(found) > 1:
         whole = next((card.name for card in found if not card.is_part), None)
         if whole is not None:
@@ -285,8 +296,9 @@ def recipe_for(
     if budget is not None:
         suggested.pop("size", None)
     merged = {key: value for key, value in suggested.items() if key in known}
+    source = (stream.recipe or {}).get("source", "")
     for card in cards:
-        merged |= card.training
+        merged |= card.training | card.on.get(source, {})
     mine, training = split_settings(name, {**merged, **(settings or {})})
     Training.read(training)
     if isinstance(model, nn.Module):

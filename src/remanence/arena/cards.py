@@ -16,7 +16,7 @@ from remanence.systems import System
 
 def standing(name: str) -> str:
     """The verdict on a system's claim as the last `make claims` wrote it, ``""`` where there is none."""
-    return {row["system"]: row["verdict"] for row in _verdicts()}.get(name, "not run")
+    return next((str(row["verdict"]) for row in _verdicts() if row["system"] == name), "not run")
 
 
 def _verdicts() -> list[dict[str, Any]]:
@@ -100,11 +100,12 @@ def streams_tables() -> list[Table]:
     from remanence.streams import SCENARIOS, listing
 
     sources = Table(title="sources")
-    rows = listing()
-    for column in rows[0]:
+    for column in ("name", "kind", "rows", "classes", "here", "from", "licence"):
         sources.add_column(column)
-    for row in rows:
-        sources.add_row(*(str(value) for value in row.values()))
+    for row in listing():
+        rows = " + ".join(f"{count:,}" for count in row["rows"] if count)
+        here = "yes" if row["here"] else "no"
+        sources.add_row(row["name"], row["kind"], rows, str(row["classes"]), here, row["origin"], row["licence"])
     scenarios = Table(title="scenarios (--scenario NAME:option=value,…)")
     for column in ("name", "options", "what it does"):
         scenarios.add_column(column)

@@ -17,7 +17,7 @@ from remanence.arena.live import LiveTable
 from remanence.arena.many import run_all
 from remanence.arena.report import Report
 from remanence.arena.result import Result
-from remanence.arena.tables import final_table
+from remanence.arena.tables import final_tables
 from remanence.errors import UsageError
 
 
@@ -45,7 +45,7 @@ def run_command(
     folder = out or default_folder(resolved, fresh)
     results = finished(folder, resolved)
     if results is None:
-        console.print(f"run: {folder}")
+        console.print(f"run: {folder}", soft_wrap=True)
         try:
             results = run_all(
                 resolved,
@@ -64,14 +64,15 @@ def run_command(
         report = Report(results, resolved.model_dump(), read_json(folder / "environment.json") or environment())
         page = report.save(folder)
     else:
-        console.print(f"run: {folder} (finished before; --fresh runs it again beside this one)")
+        console.print(f"run: {folder} (finished before; --fresh runs it again beside this one)", soft_wrap=True)
         page = folder / "report.html"
         if not page.exists():
             page = Report.load(folder).save(folder)
     if as_json:
         print(json.dumps([result.as_dict() for result in results], indent=1))
-    console.print(final_table(results))
-    console.print(f"report: {page}")
+    for shown in final_tables(results):
+        console.print(shown)
+    console.print(f"report: {page}", soft_wrap=True)
 
 
 def resolve(

@@ -17,7 +17,7 @@ from remanence.footprint import parse_bytes
 from remanence.hyperparameters import first_problem
 from remanence.models import networks
 from remanence.streams.experience import Stream
-from remanence.training import Training
+from remanence.training import Training, pick_device
 
 LEARNERS = ["naive", "ewc", "er", "lwf", "gem", "ncm", "g-acil", "joint"]
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -100,16 +100,14 @@ class RunConfig(BaseModel):
                 raise UsageError(
                     f"--set {key} names the learner {owner!r}, which is not in this run: {nearest(owner, components)}"
                 )
-        networks_and_training = dict(self.training)
-        model = networks_and_training.pop("model", None)
-        if model is not None:
-            networks.check(model)
-        Training.read(networks_and_training)
+        if "model" in self.training:
+            networks.check(self.training["model"])
+        pick_device(Training.read({k: v for k, v in self.training.items() if k != "model"}).device)
 
     def settings_of(self, learner: str) -> dict[str, Any]:
         """What the user set for one learner: the run's training settings, then its own."""
         mine = {key: value for key, value in self.training.items() if key != "model"}
-        owners = [learner, *learner.split("+")]
+        owners = [learner, *systems.names(learner)]
         for key, value in self.set.items():
             owner, _, name = key.partition(".")
             if owner in owners:

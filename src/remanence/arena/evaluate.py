@@ -15,10 +15,10 @@ ROWS = 1024
 """Questions asked at once, so that memory stays bounded."""
 
 
-def errors(answer: Answer, y: Tensor, task: Task) -> float:
-    """The number of wrong labels, or the sum of squared errors."""
-    if task.kind == "regression":
-        return float((answer.values.cpu().double() - y.double()).square().sum())
+def errors(answer: Answer, y: Tensor, stream: Stream) -> float:
+    """The number of wrong labels, or the sum of squared errors in the units of the source."""
+    if stream.task.kind == "regression":
+        return float((answer.values.cpu().double() - y.double()).square().sum()) * stream.scale[1] ** 2
     return float((answer.labels != y.cpu()).sum())
 
 
@@ -33,7 +33,7 @@ def score(learner: Learner, test: TestSet, stream: Stream) -> float:
     wrong = 0.0
     for start in range(0, len(test.y), ROWS):
         answer = learner.predict(test.x[start : start + ROWS], asked)
-        wrong += errors(answer, test.y[start : start + ROWS], stream.task)
+        wrong += errors(answer, test.y[start : start + ROWS], stream)
     return score_of(wrong, len(test.y), stream.task)
 
 
@@ -67,8 +67,8 @@ class Watched(Examples):
     Only the first pass counts: as many rows as there are examples.
     """
 
-    def __init__(self, base: Examples, learner: Learner, task: Task, online: Online) -> None:
-        self.base, self.learner, self.task, self.online = base, learner, task, online
+    def __init__(self, base: Examples, learner: Learner, stream: Stream, online: Online) -> None:
+        self.base, self.learner, self.stream, self.online = base, learner, stream, online
         self.ordered, self.again = base.ordered, base.again
 
     def __len__(self) -> int:
@@ -85,13 +85,13 @@ class Watched(Examples):
         new = min(len(index), len(self.base) - self.online.passed)
         if new > 0:
             begun = time.perf_counter()
-            wrong = errors(self.learner.predict(rows.x[:new]), rows.y[:new], self.task)
+            wrong = errors(self.learner.predict(rows.x[:new]), rows.y[:new], self.stream)
             self.online.add(wrong, new)
             self.online.passed += new
             self.online.seconds += time.perf_counter() - begun
         return rows
 
 
-def watched(experience: Experience, learner: Learner, task: Task, online: Online) -> Experience:
+def watched(experience: Experience, learner: Learner, stream: Stream, online: Online) -> Experience:
     """The experience with its examples watched."""
-    return replace(experience, examples=Watched(experience.examples, learner, task, online))
+    return replace(experience, examples=Watched(experience.examples, learner, stream, online))

@@ -128,7 +128,7 @@ class Job:
             if experience.index < record.experience:
                 continue
             if self._online:
-                experience = watched(experience, self.learner, self.stream.task, record.online)
+                experience = watched(experience, self.learner, self.stream, record.online)
             every = self._probe_every(len(experience.examples))
             updates = self.learner.steps(experience, record.k)
             while (update := self._next(updates)) is not None:

@@ -22,6 +22,8 @@ from remanence.streams import build as build_stream
 from remanence.streams.experience import Stream
 
 CHECKPOINT, RESULT, PROGRESS = "checkpoint.safetensors", "result.json", "progress.json"
+CHECKPOINT_EVERY = 5000
+"""Updates between checkpoints inside a long experience; one is also written every minute."""
 
 
 def plan(config: RunConfig) -> list[dict[str, Any]]:
@@ -39,6 +41,7 @@ def plan(config: RunConfig) -> list[dict[str, Any]]:
                     "stream": stream.recipe,
                     "probe_every": config.probe_every,
                     "online": config.online,
+                    "checkpoint_every": CHECKPOINT_EVERY,
                     "folder": f"{name}-{seed}",
                 }
             )
@@ -69,7 +72,7 @@ def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
     recipe = Recipe.from_dict(job["recipe"])
     learner = systems.build(recipe)
     place.mkdir(parents=True, exist_ok=True)
-    settings = Settings(job["probe_every"], job["online"], place / CHECKPOINT)
+    settings = Settings(job["probe_every"], job["online"], place / CHECKPOINT, every_updates=job["checkpoint_every"])
     result = Job(learner, stream, settings, ProgressFile(place / PROGRESS)).run().as_dict()
     write_atomically(place / RESULT, json.dumps(result))
     return result
@@ -134,8 +137,8 @@ def run_all(
     watch:
         Makes a context manager that shows progress, from the jobs and the folder.
     """
+    planned = plan(config)  # checks everything before a file is written
     with opened(folder, config):
-        planned = plan(config)
         with watch(planned, folder) if watch is not None else nullcontext():
             found = list(_in_parallel(planned, folder.resolve(), jobs, cluster))
         results = [Result.from_dict(data) for data in found]

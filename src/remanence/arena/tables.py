@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from remanence.arena.result import Result
-from remanence.footprint import format_bytes
+from remanence.footprint import KINDS, format_bytes
 
 
 def by_learner(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
@@ -39,29 +39,40 @@ def spread(values: Sequence[float | None], digits: int = 3) -> str:
     return f"{text} ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else text
 
 
-def final_table(results: Sequence[Result]) -> Table:
-    """Final score, forgetting, worst dip, bytes by kind and seconds by learner, best first."""
+def final_tables(results: Sequence[Result]) -> list[Table]:
+    """Final score, forgetting, worst dip, bytes and seconds by learner, best first; then bytes by kind."""
     metric = results[0].metric
     seeds = len({result.seed for result in results})
-    kinds = sorted({kind for result in results for kind in result.bytes if kind != "total"})
     matrix = any(result.forgetting is not None for result in results)
-    table = Table(title=f"{metric}, mean ± standard deviation over {seeds} seed{'s' if seeds != 1 else ''}, best first")
-    table.add_column("learner")
-    for name in (metric, *(("forgetting", "worst dip") if matrix else ()), *kinds, "total", "learning", "evaluation"):
-        table.add_column(name, justify="right")
+    main = Table(title=f"{metric}, mean ± standard deviation over {seeds} seed{'s' if seeds != 1 else ''}, best first")
+    main.add_column("learner", no_wrap=True)
+    for name in (metric, *(("forgetting", "worst dip") if matrix else ()), "bytes", "seconds"):
+        main.add_column(name, justify="right", no_wrap=True)
+    kinds = [kind for kind in KINDS if any(result.bytes.get(kind) for result in results)]
+    split = Table(title="bytes by kind")
+    split.add_column("learner", no_wrap=True)
+    for kind in kinds:
+        split.add_column(kind, justify="right", no_wrap=True)
     for name, group in by_learner(results):
         diverged = sum(result.status == "diverged" for result in group)
-        label = f"{name} (reference, outside any budget)" if group[0].reference else name
+        label = f"{name} *" if group[0].reference else name
         if diverged:
             label += f" [red]({diverged} of {len(group)} diverged)[/red]"
         cells = [spread([r.accuracy for r in group])]
         if matrix:
-            cells += [spread([r.forgetting for r in group]), spread([r.worst_dip for r in group])]
-        for kind in (*kinds, "total"):
-            mean = round(statistics.fmean(r.bytes.get(kind, 0) for r in group))
-            cells.append(format_bytes(mean) if mean else "–")
-        cells += [
-            f"{statistics.fmean(r.seconds.get(kind, 0.0) for r in group):.1f} s" for kind in ("learning", "evaluation")
-        ]
-        table.add_row(label, *cells)
-    return table
+            cells += [spread([r.forgetting for r in group], 2), spread([r.worst_dip for r in group], 2)]
+        learning, evaluation = (
+            statistics.fmean(r.seconds.get(kind, 0.0) for r in group) for kind in ("learning", "evaluation")
+        )
+        main.add_row(label, *cells, _bytes(group, "total"), f"{learning:.1f} + {evaluation:.1f}")
+        split.add_row(name, *(_bytes(group, kind) for kind in kinds))
+    notes = "seconds: learning + evaluation"
+    if any(result.reference for result in results):
+        notes += "\n* a reference row, outside any budget"
+    main.caption = notes
+    return [main, split]
+
+
+def _bytes(group: Sequence[Result], kind: str) -> str:
+    mean = round(statistics.fmean(result.bytes.get(kind, 0) for result in group))
+    return format_bytes(mean) if mean else "–"

@@ -11,9 +11,8 @@ CLAIM = Claim(
     ),
     stream={"source": "mnist", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
     training={"model": "cnn:8", "batch_size": 32, "epochs": 3, "limit": 500},
-    settings={"memo": {"size": 2000}, "der-expandable": {"size": 2000}},
     search={"memo": {"lr": [0.03, 0.1, 0.3]}, "der-expandable": {"lr": [0.03, 0.1, 0.3]}},
-    budget="300KB",
+    budget="200KB",
     equal=(
         "bytes of the whole learner, parameters and exemplars together, and epochs; the expandable body's "
         "classifier phase makes updates on top"

@@ -16,10 +16,13 @@ from remanence.streams.experience import (
     Task,
     TestSet,
 )
+from remanence.streams.folder import folder
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
-from remanence.streams.sources import SOURCES, whole
+from remanence.streams.sources import SOURCES, listing, whole
+from remanence.streams.table import table
+from remanence.streams.tensors import tensors
 from remanence.streams.transforms import permute, rotate
 
 __all__ = [
@@ -39,9 +42,11 @@ __all__ = [
     "blur",
     "build",
     "disclose",
+    "folder",
     "hold_out",
     "imbalance",
     "limit",
+    "listing",
     "noise",
     "online",
     "parse",
@@ -51,6 +56,8 @@ __all__ = [
     "rotate",
     "scenario",
     "split",
+    "table",
+    "tensors",
     "whole",
     "with_seed",
 ]

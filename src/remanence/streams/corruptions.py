@@ -54,7 +54,7 @@ def noise(
     segments = []
     for k, segment in enumerate(base.segments):
         labels = segment.examples.labels()
-        classes = labels.unique()
+        classes = torch.unique(labels)
         if len(classes) < 2 and rate:
             raise UsageError(f"experience {k} of {base.name} has one class only: noise has no wrong one to give")
         draw = generator(seed, "noise", k)
@@ -109,7 +109,7 @@ def imbalance(
     base = start(stream)
     _classification(base, "imbalance")
     labels = torch.cat([segment.examples.labels() for segment in base.segments])
-    classes, counts = labels.unique(return_counts=True)
+    classes, counts = torch.unique(labels, return_counts=True)
     order = torch.randperm(len(classes), generator=generator(seed, "rarity"))
     rank = order.to(torch.float64) / max(len(classes) - 1, 1)
     quota = (float(counts.min()) * factor**-rank).round().clamp(min=1).long()

@@ -308,6 +308,9 @@ class Stream:
         Training settings that suit this source; whoever runs the stream may override them.
     notes:
         Figures for the report, such as how many missing values were imputed.
+    scale:
+        Origin and unit of regression targets: a value v of the stream is origin + v × unit in the units
+        of the source, and an error is that many units large.
     """
 
     name: str
@@ -320,6 +323,7 @@ class Stream:
     recipe: dict[str, object] | None = None
     defaults: dict[str, object] | None = None
     notes: dict[str, object] | None = None
+    scale: tuple[float, float] = (0.0, 1.0)
 
     def __len__(self) -> int:
         return len(self.segments)

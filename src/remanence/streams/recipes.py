@@ -15,7 +15,7 @@ from remanence.errors import UsageError, nearest
 from remanence.randomness import generator
 from remanence.streams.experience import Chosen, Stream, TestSet
 from remanence.streams.scenarios import Seed, apply, build, find, recorded, scenario, start
-from remanence.streams.sources import default_experiences
+from remanence.streams.sources import default_experiences, whole
 
 MAKES_EXPERIENCES = frozenset({"split", "permute", "rotate", "blur", "recur"})
 
@@ -54,7 +54,7 @@ def parse(
     wanted = [_words(text) for text in scenarios]
     maker = next((name for name, _ in wanted if name in MAKES_EXPERIENCES), None)
     if maker is None:
-        wanted.insert(0, ("split", {"experiences": experiences or default_experiences(source)}))
+        wanted.insert(0, ("split", {"experiences": experiences or default_experiences(whole(source), source)}))
     elif experiences is not None:
         options = next(options for name, options in wanted if name == maker)
         if options.setdefault("experiences", experiences) not in (experiences, str(experiences)):
@@ -158,7 +158,7 @@ def held_out(
 def _even(labels: Tensor, share: float, draw: torch.Generator) -> Tensor:
     """A mask (n,) of a share of each class, at least one of each that has two."""
     mask = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique().tolist():
+    for label in torch.unique(labels).tolist():
         places = (labels == label).nonzero().squeeze(1)
         count = min(max(round(share * len(places)), 1), len(places) - 1)
         mask[places[torch.randperm(len(places), generator=draw)[:count]]] = True

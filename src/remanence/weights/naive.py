@@ -10,7 +10,11 @@ from remanence.systems import system
 from remanence.weights.part import Part
 
 
-@system("naive")
+@system(
+    "naive",
+    training={"lr": 0.1},
+    found="best on digits of 0.03 to 0.3 by mean final accuracy on held-out training rows; on MNIST all of 0.01 to 0.3 tie",
+)
 class Naive(Part):
     """Nothing is added to the loop.
 

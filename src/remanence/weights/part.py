@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from remanence.weights import optimizers
 if TYPE_CHECKING:
     from remanence.streams.experience import Experience
     from remanence.weights.context import Context
+    from remanence.weights.stacked import StackedPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +149,23 @@ class Part(nn.Module):
     boundary; ``memory``: the rehearsal memory that another part holds).
 
     `kind` says under which kind of bytes the part's own buffers are counted.
+
+    Seeds of one learner can be trained together (`remanence.weights.stacked`) if each of its parts
+    either acts outside updates only, or says `elementwise`: its `loss`, `gradient` and `stepped` treat
+    every entry of every parameter and buffer alone, a loss being a sum over entries; or else returns
+    its stacked form from `stacked`.
     """
 
     needs: frozenset[str] = frozenset()
     uses: frozenset[str] = frozenset()
     kind = "statistics"
+    elementwise = False
     memory: Any
     """A part that holds the rehearsal memory offers it to the others under this name."""
+
+    def stacked(self, parts: Sequence[Part]) -> StackedPart | None:
+        """This part and those of the other seeds as one, None where it does not say how."""
+        return None
 
     def setup(self, context: Context) -> None:
         """The part was put into a trainer: build what depends on the model (a new body, say)."""

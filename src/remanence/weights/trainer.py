@@ -104,7 +104,7 @@ class Trainer(Learner):
         self._trainable: dict[str, nn.Parameter] = {}
         self._hooks = _overridden(parts)
         if len(self._hooks["objective"]) > 1:
-            names = " and ".join(type(part).__name__ for part in parts if _overrides(part, "objective"))
+            names = " and ".join(type(part).__name__ for part in parts if overrides(part, "objective"))
             raise UsageError(f"{names} both replace the objective: use one of them")
         self._objective: Callable[[Step], Tensor] = (self._hooks["objective"] or [plain_objective])[0]
         self.needs = frozenset().union(*(part.needs for part in parts))
@@ -189,8 +189,6 @@ class Trainer(Learner):
             rows = examples.learn(plan[k])
             update = self._update(experience, self._receive(rows), k, total)
             cursor.k += 1
-            if k == 0:  # memories take their room when the first rows arrive
-                self._fit()
             yield self._counted(update)
 
     def _plan(self, experience: Experience) -> Plan:
@@ -450,9 +448,9 @@ _HOOKS = (
 )
 
 
-def _overrides(part: Part, hook: str) -> bool:
+def overrides(part: Part, hook: str) -> bool:
     return getattr(type(part), hook) is not getattr(Part, hook)
 
 
 def _overridden(parts: Sequence[Part]) -> dict[str, list[Any]]:
-    return {hook: [getattr(part, hook) for part in parts if _overrides(part, hook)] for hook in _HOOKS}
+    return {hook: [getattr(part, hook) for part in parts if overrides(part, hook)] for hook in _HOOKS}

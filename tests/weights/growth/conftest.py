@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import remanence as rm
-from remanence.systems import learner as make
+from remanence.systems import make
 
 
 def whole_state(learner):

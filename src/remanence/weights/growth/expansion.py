@@ -91,6 +91,18 @@ def is_older_block(name: str, blocks: int) -> bool:
     return name.startswith(prefix) and int(name.removeprefix(prefix).partition(".")[0]) < blocks - 1
 
 
+def add_block(model: Any, auxiliary: int) -> None:
+    """Add a block, an auxiliary head of so many outputs (0 for none), and the head's new features."""
+    model.body.expand()
+    model.body.examine(auxiliary)
+    model.head.extend(model.body.width)
+
+
+def drop_auxiliary(model: Any) -> None:
+    """Take the auxiliary head away."""
+    model.body.examine(0)
+
+
 def expandable(model: Model, specialised: int = 0) -> None:
     """Turn the body of a model into one that grows by blocks.
 

@@ -19,7 +19,7 @@ from remanence.learner import Removal, Request, Update
 from remanence.streams.experience import Experience
 from remanence.systems import Paper, system
 from remanence.weights.context import Context
-from remanence.weights.growth.expansion import expandable, is_older_block
+from remanence.weights.growth.expansion import add_block, drop_auxiliary, expandable, is_older_block
 from remanence.weights.part import Batch, Part, Plan, Step
 from remanence.weights.replay.herding import Exemplars
 
@@ -116,7 +116,7 @@ class MEMO(Part):
         self.experiences += 1
         if self.experiences > 1:
             new = [label for label in experience.classes or () if label not in set(context.model.classes)]
-            context.grow(lambda model: _expand(model, len(new) + 1 if new and self.auxiliary else 0))
+            context.grow(lambda model: add_block(model, len(new) + 1 if new and self.auxiliary else 0))
 
     def batches(self, plan: Plan, context: Context, experience: Experience) -> Plan:
         self._per_epoch = max(1, len(plan) // context.epochs)
@@ -139,7 +139,7 @@ class MEMO(Part):
 
     def end(self, context: Context, experience: Experience) -> Iterator[Update]:
         if context.once("align"):
-            context.grow(_examined)
+            context.grow(drop_auxiliary)
             if self.align and 0 < self.old < len(context.model.classes):
                 _align(context.model, self.old)
         if context.once("herd"):
@@ -159,16 +159,6 @@ class MEMO(Part):
 
     def restructure(self, structure: dict[str, Any]) -> None:
         self.experiences, self.old = structure["experiences"], structure["old"]
-
-
-def _expand(model: Any, auxiliary: int) -> None:
-    model.body.expand()
-    model.body.examine(auxiliary)
-    model.head.extend(model.body.width)
-
-
-def _examined(model: Any) -> None:
-    model.body.examine(0)
 
 
 def _align(model: Any, old: int) -> None:

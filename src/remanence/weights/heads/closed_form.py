@@ -46,6 +46,7 @@ class ClosedForm(Learner):
         self.encoder.requires_grad_(False).eval()
         self.classes: list[int] = []
         self.position = (-1, 0)
+        self.budget: int | None = None
 
     @classmethod
     def build(cls, recipe: Recipe, settings: dict[str, Any], model: nn.Module | None, budget: int | None) -> Self:
@@ -62,11 +63,8 @@ class ClosedForm(Learner):
             inputs = int(torch.tensor(recipe.shape).prod())
         size = Training.read(recipe.training).batch_size
         made = cls(inputs, encoder, seed=recipe.seed, batch_size=size, **cls.sized(inputs, settings, budget))
-        if budget is not None and made.footprint().total > budget:
-            raise BudgetError(
-                f"{recipe.system} holds {format_bytes(made.footprint().total)} before it learned anything, more than "
-                f"the budget of {format_bytes(budget)}: raise --budget or set a smaller size"
-            )
+        made.budget, made.recipe = budget, recipe
+        made._fit()
         return made
 
     @classmethod
@@ -120,6 +118,17 @@ class ClosedForm(Learner):
                 raise UsageError(f"a label is {min(new)}, expected an integer from 0 to {LARGEST_LABEL}")
             self._widen(len(self.classes), len(self.classes) + len(new))
             self.classes = self.classes + new
+            self._fit()
+
+    def _fit(self) -> None:
+        """Refuse to hold more than the budget."""
+        held = self.footprint().total if self.budget is not None else 0
+        if self.budget is not None and held > self.budget:
+            raise BudgetError(
+                f"{self.recipe.system if self.recipe else type(self).__name__} holds {format_bytes(held)} for "
+                f"{len(self.classes)} classes, more than the budget of {format_bytes(self.budget)}: "
+                "raise --budget or set a smaller size"
+            )
 
     def _widen(self, old: int, new: int) -> None:
         """Make room for the columns from `old` up to `new`."""

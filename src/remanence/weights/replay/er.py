@@ -7,7 +7,8 @@ forward and backward passes.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -17,6 +18,9 @@ from remanence.systems import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.part import Batch, Part, Step
 from remanence.weights.replay.memory import Memory
+
+if TYPE_CHECKING:
+    from remanence.weights.stacked import StackedPart
 
 
 @system(
@@ -28,6 +32,10 @@ from remanence.weights.replay.memory import Memory
         "1902.10486",
     ),
     beats="naive",
+    variant="reservoir; new and remembered rows share one forward pass",
+    training={"lr": 0.1},
+    on={"digits": {"lr": 0.3}},
+    found="best of 0.01 (digits: 0.03) to 0.3 by mean final accuracy on held-out training rows, two seeds (digits: three) with other class orders",
 )
 class Rehearsal(Part):
     """Rehearsal from a reservoir.
@@ -69,6 +77,11 @@ class Rehearsal(Part):
         super().__init__()
         self.memory: Memory = Memory(size)
         self.rehearsed = rehearsed
+
+    def stacked(self, parts: Sequence[Part]) -> StackedPart:
+        from remanence.weights.replay.stacked import StackedRehearsal
+
+        return StackedRehearsal([part.memory for part in parts], self.rehearsed)
 
     def rehearse(self, batch: Batch, context: Context) -> Batch:
         if not len(self.memory):

@@ -1,0 +1,369 @@
+"""Parts in a loop of one's own: the same penalties, rehearsal and projections, without the library's trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from remanence.errors import Unsupported, UsageError
+from remanence.learner import Update
+from remanence.streams.experience import Examples, Experience
+from remanence.training import Training
+from remanence.weights.own_loop import EMPTY, Blind, NotGiven, examples_of, hidden, joined, refuse
+from remanence.weights.own_model import OwnBody, view
+from remanence.weights.part import Batch, Part, Step
+from remanence.weights.trainer import Cursor, Trainer, overrides
+
+
+def attach(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    parts: Sequence[Part],
+    *,
+    head: str | None = None,
+    task: str = "classification",
+    seed: int = 0,
+    **training: Any,
+) -> Attached:
+    """Hook parts into a training loop of one's own: plain, Lightning's, or the Hugging Face Trainer's.
+
+    Parameters
+    ----------
+    model:
+        The module that is trained. It stays as it is; its last linear layer is taken as the head, with
+        an output for every class from the start.
+    optimizer:
+        The torch optimizer that the loop steps.
+    parts:
+        What is added, in the order in which their hooks are called.
+    head:
+        Name of the last layer, where it is not the last ``nn.Linear``.
+    task:
+        ``"classification"`` or ``"regression"``.
+    seed:
+        From which the parts' random numbers are derived.
+    **training:
+        Settings for what parts train by themselves at a boundary; `lr` is the optimizer's by default.
+
+    Returns
+    -------
+    Attached
+        To be used in ``with``; the hooks are removed on leaving.
+
+    Raises
+    ------
+    Unsupported
+        If a part needs what a loop of one's own cannot give it; the part and the hook are named.
+
+    Example
+    -------
+    >>> import remanence as rm
+    >>> from remanence.weights.replay.er import Rehearsal
+    >>> model = nn.Linear(4, 2)
+    >>> model = nn.Sequential(nn.Flatten(), model)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with rm.attach(model, optimizer, [Rehearsal(size=10)]) as attached:
+    ...     for _ in range(3):
+    ...         x, y = attached.rehearse(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 0]))
+    ...         optimizer.zero_grad()
+    ...         nn.functional.cross_entropy(model(x), y).backward()
+    ...         optimizer.step()
+    >>> len(x), len(attached.memory)
+    (10, 10)
+    """
+    return Attached(model, optimizer, parts, head=head, task=task, seed=seed, **training)
+
+
+class Attached(Trainer):
+    """What `attach` gives: a trainer whose loop is someone else's.
+
+    How each hook is served:
+
+    ==================================  ================================================================
+    `rehearse`, `arrived`, `augment`    by ``x, y = attached.rehearse(x, y)``, before the forward pass
+    `loss`                              its gradient is added to ``.grad`` before the optimizer steps; where
+                                        a term looks at the batch, that is a backward pass more
+    `objective`, masks, row weights     by ``attached.loss()`` in place of the loop's own loss
+    `gradient`, `update`, `stepped`     around ``optimizer.step()``
+    `begin`, `end`, `boundary`          by ``attached.boundary(loader)``, with the data that just ended
+    `predict`                           by ``attached.predict(x)``; calling the model itself leaves it out
+    `rest`, `forget`, `save`, `restore`  as with any learner
+    ==================================  ================================================================
+
+    Not served, and refused by name: `batches` (the order of batches is the loop's), `rate` (its groups
+    are the optimizer's), growth, and what needs classes or task ids. Gradients that the loop clips before
+    the step are clipped without the parts' share.
+    """
+
+    _theirs: torch.optim.Optimizer
+    _shown: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        parts: Sequence[Part],
+        *,
+        head: str | None = None,
+        task: str = "classification",
+        seed: int = 0,
+        **training: Any,
+    ) -> None:
+        refuse(parts, optimizer)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        device = next(model.parameters()).device
+        given: dict[str, Any] = {
+            "lr": float(rates[0]) or Training.model_fields["lr"].default,
+            "device": str(device),
+            **training,
+        }
+        self.__dict__["_theirs"] = optimizer  # before torch's own machinery, which the line below sets up
+        super().__init__(view(model, head, int(task == "regression")), parts, task=task, seed=seed, **given)
+        if not self._trainable:
+            raise UsageError("the optimizer holds no parameter of the model: build it from model.parameters()")
+        self._cursor = Cursor(0, "main")
+        self._handles: list[Any] = []
+        self._batch: Batch | None = None
+        self._told: list[Step] = []
+        self._terms: list[tuple[Tensor, ...]] = []
+        self._objective_used = False
+        self._before: dict[str, Tensor] = {}
+
+    # The hooks
+
+    def __enter__(self) -> Self:
+        if self._handles:
+            raise UsageError("the parts are attached already: leave the first with-block before another")
+        theirs = self._theirs
+        self._handles = [
+            self._watch(),
+            theirs.register_step_pre_hook(lambda optimizer, args, kwargs: self._wrap(args, kwargs)),
+            theirs.register_step_post_hook(lambda optimizer, args, kwargs: self._after()),
+        ]
+        if self._context.experience == 0 and self._cursor.k == 0:
+            self._through("begin", hidden(0))
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _watch(self) -> Any:
+        """A hook on the head, seeing each forward pass of the loop; copies of the model copy it, and are ignored."""
+        own = self._head_layer()
+
+        def watch(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            if module is own and torch.is_grad_enabled():
+                self._see_forward(inputs[0], output)
+
+        return own.register_forward_hook(watch)
+
+    def _head_layer(self) -> nn.Linear:
+        body: Any = self.model.body
+        return body.layer if isinstance(body, OwnBody) else body
+
+    # What the loop calls
+
+    def rehearse(self, x: Tensor, y: Tensor, ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Tell the parts what is learned now, and get back what to learn: the rows given and remembered ones.
+
+        Call it right before the forward pass of every batch, also where no part rehearses but one looks
+        at the batch.
+
+        Parameters
+        ----------
+        x, y:
+            Inputs (n, …) as the model takes them, and their labels (n,) int64 or values (n,) float32.
+        ids:
+            Stable ids (n,) int64 by which rows can be forgotten; counted by default.
+        """
+        if x.dtype == torch.uint8:
+            raise UsageError("x is uint8, expected what the model takes: scale images to float before")
+        if len(x) != len(y):
+            raise UsageError(f"{len(x)} inputs and {len(y)} targets were given: give as many of each")
+        head = self.model.head
+        if not head.outputs and y.dtype == torch.int64:
+            head.grow(head.unseen(y))
+        self._context.k = self._cursor.k
+        if self._told:  # gradients are gathered over several batches, each with random numbers of its own
+            self._context.where = f"main {len(self._told)}"
+        ids = torch.arange(self.seen, self.seen + len(y)) if ids is None else ids
+        batch = Batch(x, y, ids, len(y))
+        for arrived in self._hooks["arrived"]:
+            arrived(batch, self._context)
+        for rehearse in self._hooks["rehearse"]:
+            batch = rehearse(batch, self._context)
+        if batch.entry is not None:
+            raise Unsupported("a part rehearses activations (hook rehearse), which a loop of one's own cannot take in")
+        shown = batch.x
+        for augment in self._hooks["augment"]:
+            shown = augment(shown, batch, self._context)
+        self._batch, self._shown = batch, shown
+        object.__setattr__(self, "seen", self.seen + batch.fresh)
+        target = batch.y
+        if target is None:
+            raise Unsupported("a part rehearses rows without targets (hook rehearse), which no loop's loss can take in")
+        return shown, target
+
+    def loss(self) -> Tensor:
+        """The objective and every term of the parts on the batch that just went forward, to call backward on.
+
+        In place of the loop's own loss: needed by parts that replace the objective or weigh rows.
+        """
+        if not self._told:
+            raise UsageError("attached.loss() has no batch: call attached.rehearse(x, y), then the model, then this")
+        step = self._told[-1]
+        total = self._objective(step)
+        for term in self._hooks["loss"]:
+            added = term(step)
+            total = total if added is None else total + added
+        step.loss = total
+        self._terms, self._objective_used = [], True
+        return total
+
+    def boundary(self, loader: Iterable[Any] | Examples | None = None) -> None:
+        """Say that an experience ended here and another begins.
+
+        Parameters
+        ----------
+        loader:
+            The data of the one that ended, for parts that read it again: batches of (x, y), or a pair of
+            tensors. It is held in memory while they do.
+        """
+        index = self._context.experience
+        experience = hidden(index) if loader is None else Experience(index, examples_of(loader))
+        moved = self._through("end", experience)
+        self._boundary()
+        self._cursor = Cursor(index + 1, "main")
+        self._context.experience, self._context.k = index + 1, 0
+        moved += self._through("begin", hidden(index + 1))
+        self._context.where = "main"
+        if moved:
+            self._theirs.zero_grad()
+
+    def _through(self, hook: str, experience: Experience) -> int:
+        self._cursor.part = 0
+        steps = sum(update.steps for update in self._in_turn(hook, experience))
+        self._context.where = "main"
+        return steps
+
+    # What happens at a forward pass and around a step
+
+    def _see_forward(self, features: Tensor, scores: Tensor) -> None:
+        if self._batch is None:
+            return
+        batch, self._batch = self._batch, None
+        if features.shape[0] != len(batch):
+            raise UsageError(
+                f"{len(batch)} rows came from attached.rehearse and {features.shape[0]} reached the model: "
+                "pass on what it returned"
+            )
+        step = self._new_step(batch)
+        step.x, step.features, step.scores = self._shown, features, scores
+        if batch.y is not None and batch.y.dtype == torch.int64 and not self.model.head.outputs:
+            step.columns = self.model.head.columns(batch.y)
+        self._told.append(step)
+        if not self._hooks["objective"] and batch.mask is None and batch.weight is None:
+            self._add_terms(step)
+
+    def _add_terms(self, step: Step) -> None:
+        terms = [found for term in self._hooks["loss"] if (found := term(step)) is not None and found.requires_grad]
+        if terms:
+            parameters = list(self._trainable.values())
+            found = torch.autograd.grad(torch.stack(terms).sum(), parameters, retain_graph=True, allow_unused=True)
+            self._terms.append(
+                tuple(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
+            )
+
+    def _new_step(self, batch: Batch | None) -> Step:
+        experience = Experience(self._context.experience, NotGiven())
+        k = self._cursor.k
+        return (Step if batch is not None else Blind)(self._context, experience, batch or EMPTY, k, k + 1)
+
+    def _wrap(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Act before the step, or, where the step computes the gradients itself, right after it did."""
+        inner = kwargs.get("closure") if "closure" in kwargs else (args[1] if len(args) > 1 else None)
+        if inner is None:
+            self._ready()
+            return None
+
+        def closure() -> Any:
+            value = inner()
+            self._ready()
+            return value
+
+        return (args[0], closure, *args[2:]), {key: value for key, value in kwargs.items() if key != "closure"}
+
+    def _ready(self) -> None:
+        """Gradients are there: add the terms' share, let the parts project, note where parameters are."""
+        used, terms = self._objective_used, self._terms
+        if not self._told:
+            step = self._new_step(None)
+            with torch.enable_grad():
+                self._add_terms(step)
+        else:
+            step = joined(self._told, self._new_step)
+        self._told = [step]
+        if not (used or isinstance(step, Blind)) and (
+            self._hooks["objective"] or step.batch.mask is not None or step.batch.weight is not None
+        ):
+            names = ", ".join(type(p).__name__ for p in self._parts if overrides(p, "objective")) or "a part"
+            raise UsageError(
+                f"{names} replaces the loss or weighs rows: call attached.loss() in place of your own loss"
+            )
+        if terms:
+            share = 1 / len(terms)
+            for place, parameter in enumerate(self._trainable.values()):
+                total = (
+                    torch.stack([found[place] for found in terms]).sum(0).mul_(share) if share < 1 else terms[0][place]
+                )
+                parameter.grad = total if parameter.grad is None else parameter.grad + total
+        step._optimizer = self._theirs
+        for gradient in self._hooks["gradient"]:
+            gradient(step)
+        if self._hooks["update"]:
+            self._before = {name: p.detach().clone() for name, p in self._trainable.items()}
+
+    def _after(self) -> None:
+        self._terms, self._objective_used = [], False
+        self._context.where = "main"
+        step = self._told.pop()
+        if self._hooks["update"]:
+            with torch.no_grad():
+                step.change = {name: p - self._before[name] for name, p in self._trainable.items()}
+                for update in self._hooks["update"]:
+                    update(step)
+                for name, parameter in self._trainable.items():
+                    torch.add(self._before[name], step.change[name], out=parameter)
+            self._before = {}
+        for stepped in self._hooks["stepped"]:
+            stepped(step)
+        self._cursor.k += 1
+
+    # What a trainer does otherwise
+
+    def _make_optimizer(self) -> Any:
+        mine = {id(p) for group in self._theirs.param_groups for p in group["params"]}
+        self._trainable = {name: p for name, p in self._named().items() if p.requires_grad and id(p) in mine}
+        return self._theirs
+
+    def _grow(self, change: Callable[[Any], None]) -> None:
+        names = ", ".join(type(part).__name__ for part in self._parts if overrides(part, "setup")) or "a part"
+        raise Unsupported(
+            f"{names} changes the model's modules (growth), which attach leaves as they are: use a Trainer"
+        )
+
+    def _rebuild(self, fresh: bool = False) -> None:
+        raise Unsupported("a part changes learning rates (hook rate), which are the loop's own: use a Trainer")
+
+    def _steps(self, experience: Experience, start: int) -> Iterator[Update]:
+        raise Unsupported("attached parts learn in your own loop, not from a stream: use a Trainer for that")
+
+    def restructure(self, structure: dict[str, Any]) -> None:
+        super().restructure(structure)
+        self._context.experience, self._context.where = self._cursor.experience, "main"
+        self._batch, self._told, self._terms, self._objective_used = None, [], [], False

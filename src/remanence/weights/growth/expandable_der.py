@@ -1,0 +1,197 @@
+"""Dynamically expandable representation: a whole new body for each experience, then a classifier on balanced data.
+
+What is remembered are the frozen bodies of every earlier experience and herded exemplars of every class;
+the classifier that reads them all is learned anew after each experience. It costs a network per
+experience, in bytes and in every forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from remanence.hyperparameters import validated
+from remanence.learner import Removal, Request, Update
+from remanence.randomness import derive
+from remanence.streams.experience import Experience
+from remanence.systems import Paper, system
+from remanence.weights.context import Context
+from remanence.weights.growth.expansion import add_block, drop_auxiliary, expandable, is_older_block
+from remanence.weights.objective import plain_objective
+from remanence.weights.part import Batch, Part, Plan, Step
+from remanence.weights.replay.herding import Exemplars
+
+
+@system(
+    "der-expandable",
+    paper=Paper(
+        "DER: Dynamically Expandable Representation for Class Incremental Learning",
+        "Yan, Xie, He",
+        2021,
+        "2103.16788",
+        364,
+    ),
+    beats="er",
+    variant="without channel masks and pruning, as in the authors' released code",
+)
+class ExpandableDER(Part):
+    """Dynamically expandable representation.
+
+    From the second experience on the body is copied, the older bodies are frozen, and the linear head
+    reads all of them. The first stage adds an auxiliary loss on the newest body alone, for which all old
+    classes are one. In the second stage the head starts anew and is trained by itself on equally many
+    exemplars of each class, its scores divided by a temperature.
+
+    Parameters
+    ----------
+    size:
+        Exemplars in all (1 or more), shared equally by the classes; under a budget, at most so many.
+    auxiliary:
+        Weight λ_a of the auxiliary loss (0 or more).
+    temperature:
+        Temperature δ of the second stage (above 0).
+    classifier_epochs:
+        Passes over the balanced exemplars in the second stage (0 leaves it out).
+    classifier_lr:
+        Learning rate of the second stage (0 takes that of the first).
+    classifier_batch:
+        Rows per update of the second stage (0 takes the batch size of the first).
+
+    Raises
+    ------
+    BudgetError
+        If a body does not fit even with a single exemplar left.
+
+    Example
+    -------
+    >>> import remanence as rm
+    >>> stream = rm.streams.split("digits", experiences=5)
+    >>> learner = rm.make("der-expandable", stream, model="mlp:16", classifier_epochs=2)
+    >>> for experience in stream.experiences():
+    ...     _ = learner.learn(experience)
+    >>> len(learner.model.body.blocks), learner.model.head.weight.shape
+    (5, torch.Size([10, 80]))
+
+    References
+    ----------
+    Yan, Xie, He, DER: Dynamically Expandable Representation for Class Incremental Learning, CVPR 2021,
+    arXiv:2103.16788.
+
+    Departures
+    ----------
+    The channel masks, their sparsity loss and the pruning are left out, as in the authors' released code;
+    the paper's smaller sizes do not follow. Each update learns its share of the exemplars, so that every one
+    passes once an epoch, where the paper shuffles them among the new examples. The second stage uses the
+    exemplars alone, those of the new classes included; its learning rate falls by a cosine, not in steps,
+    and it has momentum 0.9 as in the paper, but no weight decay unless the training settings have.
+    """
+
+    needs = frozenset({"boundaries", "classes", "a second reading"})
+
+    @validated
+    def __init__(
+        self,
+        size: Annotated[int, Field(ge=1, description="exemplars in all, at most")] = 2000,
+        auxiliary: Annotated[float, Field(ge=0, description="weight λ_a of the auxiliary loss")] = 1.0,
+        temperature: Annotated[float, Field(gt=0, description="temperature δ of the classifier stage")] = 5.0,
+        classifier_epochs: Annotated[int, Field(ge=0, description="epochs of the classifier stage")] = 30,
+        classifier_lr: Annotated[float, Field(ge=0, description="its learning rate, 0: as the first stage")] = 0.1,
+        classifier_batch: Annotated[
+            int, Field(ge=0, description="rows per update of it, 0: as in the first stage")
+        ] = 0,
+    ) -> None:
+        super().__init__()
+        self.memory: Exemplars = Exemplars(size)
+        self.auxiliary, self.temperature = auxiliary, temperature
+        self.classifier_epochs, self.classifier_lr = classifier_epochs, classifier_lr
+        self.classifier_batch = classifier_batch
+        self.experiences, self.old = 0, 0
+        self._per_epoch = 1
+
+    def setup(self, context: Context) -> None:
+        expandable(context.model)
+
+    def begin(self, context: Context, experience: Experience) -> None:
+        if not context.once("grow"):
+            return
+        self.old = len(context.model.classes)
+        self.experiences += 1
+        if self.experiences > 1:
+            new = [label for label in experience.classes or () if label not in set(context.model.classes)]
+            context.grow(lambda model: add_block(model, len(new) + 1 if new and self.auxiliary else 0))
+
+    def batches(self, plan: Plan, context: Context, experience: Experience) -> Plan:
+        self._per_epoch = max(1, len(plan) // context.epochs)
+        return plan
+
+    def rehearse(self, batch: Batch, context: Context) -> Batch:
+        slots = self.memory.share(context.k, self._per_epoch, context)
+        return self.memory.behind(batch, slots) if len(slots) else batch
+
+    def loss(self, step: Step) -> Tensor | None:
+        if step.columns is None:
+            return None
+        found = step.model.body.auxiliary_loss(step.features, step.columns, self.old)
+        return None if found is None else self.auxiliary * found
+
+    def rate(self, name: str) -> float:
+        return 0.0 if is_older_block(name, self.experiences) else 1.0
+
+    def end(self, context: Context, experience: Experience) -> Iterator[Update]:
+        if context.once("auxiliary head away"):
+            context.grow(drop_auxiliary)
+        if context.once("herd"):
+            cost = self.memory.select(context, experience.examples, len(context.model.classes))
+            context.fit()
+            yield cost
+        if self.experiences > 1 and self.classifier_epochs:
+            if context.once("reset"):
+                _reset(context.model, derive(context.seed, "classifier", context.experience))
+            yield from self._classifier(context)
+
+    def _classifier(self, context: Context) -> Iterator[Update]:
+        slots, memory, size = self.memory.balanced(), self.memory, self.classifier_batch or context.batch_size
+        per_epoch = -(-len(slots) // size)
+
+        def batches(k: int) -> Batch:
+            epoch, place = divmod(k, per_epoch)
+            draw = torch.Generator().manual_seed(derive(context.seed, "balanced", context.experience, epoch))
+            order = torch.randperm(len(slots), generator=draw).to(slots.device)
+            chosen = memory.batch(slots[order[place * size : (place + 1) * size]])
+            return Batch(context.features(chosen.x), chosen.y, chosen.ids, 0, chosen.origin, entry="head")
+
+        def objective(step: Step) -> Tensor:
+            step.scores = step.scores / self.temperature
+            return plain_objective(step)
+
+        yield from context.phase(
+            "classifier",
+            batches,
+            per_epoch * self.classifier_epochs,
+            parameters=["head"],
+            objective=objective,
+            lr=self.classifier_lr or None,
+            momentum=0.9,
+            schedule="cosine",
+        )
+
+    def forget(self, request: Request, context: Context) -> dict[str, Removal]:
+        self.memory.forget(request)
+        return {"rehearsal": "removed"}
+
+    def shrink(self, excess: int) -> int:
+        return self.memory.shrink(excess)
+
+    def structure(self) -> dict[str, Any]:
+        return {"experiences": self.experiences, "old": self.old}
+
+    def restructure(self, structure: dict[str, Any]) -> None:
+        self.experiences, self.old = structure["experiences"], structure["old"]
+
+
+def _reset(model: Any, seed: int) -> None:
+    model.head.reset(seed)

@@ -1,0 +1,425 @@
+"""The seeds of one learner trained together, their parameters stacked along a first axis.
+
+Small networks leave a processor idle between two small products; the products of several seeds done
+in one call do not. Every seed keeps its own order of data, initial weights and rehearsal, drawn with
+the numbers that a run of its own would draw.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from remanence.errors import Diverged, Unsupported
+from remanence.learner import Answer, Learner, Recipe, Update
+from remanence.models.stacked import StackedModel
+from remanence.streams.experience import Experience, Stream
+from remanence.weights import optimizers
+from remanence.weights.context import Context
+from remanence.weights.part import Part, Plan
+from remanence.weights.trainer import Trainer
+
+_IN_LOOP = ("rehearse", "augment", "objective", "loss", "gradient", "update", "stepped")
+_ELEMENTWISE = ("loss", "gradient", "stepped")
+
+
+@dataclass(frozen=True, slots=True)
+class StackedBatch:
+    """The rows of one update of every seed: `x` (seeds, n, …), `y` (seeds, n), `ids` of the new rows (seeds, fresh)."""
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+    fresh: int
+
+
+class StackedContext:
+    """What an elementwise part may see while seeds are trained together: the stacked parameters and the position."""
+
+    def __init__(self, parameters: dict[str, nn.Parameter], experience: int) -> None:
+        self._parameters, self.experience, self.k = parameters, experience, 0
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        return self._parameters
+
+
+@dataclass(slots=True)
+class StackedStep:
+    """One update of all seeds, while it happens."""
+
+    context: StackedContext
+    contexts: Sequence[Context]
+    batch: StackedBatch
+    k: int
+    total: int
+
+
+class StackedPart:
+    """The form of a part that acts on all seeds at once. All hooks are optional."""
+
+    def rehearse(self, batch: StackedBatch, contexts: Sequence[Context]) -> StackedBatch:
+        """Add remembered rows behind each seed's new ones."""
+        return batch
+
+    def loss(self, step: StackedStep) -> Tensor | None:
+        """A term to add to the sum of the seeds' objectives."""
+        return None
+
+    def gradient(self, step: StackedStep) -> None:
+        """After the backward pass."""
+
+    def stepped(self, step: StackedStep) -> None:
+        """After the change."""
+
+    def give_back(self) -> None:
+        """Put what was stacked back into the parts of the seeds."""
+
+
+class Elementwise(StackedPart):
+    """A part whose hooks treat every entry of every parameter alone, run on stacked tensors as it is.
+
+    A term that is a sum over entries becomes the sum over seeds, and its gradient falls apart by seed.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._one: Any = copy.deepcopy(parts[0])
+        each = [dict(part.named_modules()) for part in parts]
+        self._stacked: list[tuple[nn.Module, str, list[nn.Module]]] = []
+        for name, module in self._one.named_modules():
+            for key in module._buffers:
+                owners = [modules[name] for modules in each]
+                module._buffers[key] = torch.stack([owner._buffers[key] for owner in owners])
+                self._stacked.append((module, key, owners))
+
+    def loss(self, step: StackedStep) -> Tensor | None:
+        term: Tensor | None = self._one.loss(step)
+        return term
+
+    def gradient(self, step: StackedStep) -> None:
+        self._one.gradient(step)
+
+    def stepped(self, step: StackedStep) -> None:
+        self._one.stepped(step)
+
+    def give_back(self) -> None:
+        for module, key, owners in self._stacked:
+            for value, owner in zip(module._buffers[key].clone(), owners, strict=True):  # type: ignore[union-attr]
+                owner._buffers[key] = value.clone()
+
+
+def stack_parts(parts: Sequence[Part]) -> StackedPart | None:
+    """One part of every seed as one, None where it does nothing inside an update.
+
+    Raises
+    ------
+    Unsupported
+        If the part acts inside an update and does not say how it stacks.
+    """
+    first = parts[0]
+    acts = [hook for hook in _IN_LOOP if getattr(type(first), hook) is not getattr(Part, hook)]
+    if not acts:
+        return None
+    stacked: StackedPart | None = first.stacked(parts)
+    if stacked is not None:
+        return stacked
+    if first.elementwise and set(acts) <= set(_ELEMENTWISE):
+        return Elementwise(parts)
+    raise Unsupported(
+        f"{type(first).__name__} cannot be stacked (its {', '.join(acts)} work on one seed): run the seeds one by one"
+    )
+
+
+class StackedTrainer:
+    """Several seeds of one learner that learn together.
+
+    Parameters
+    ----------
+    learners:
+        Trainers of one recipe that differ in their seed.
+
+    Raises
+    ------
+    Unsupported
+        If the learner cannot be stacked; the sentence names what stands in the way.
+    """
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        self._learners: list[Trainer] = []
+        for learner in learners:
+            if not isinstance(learner, Trainer):
+                raise Unsupported(f"{type(learner).__name__} has no training loop to stack: run the seeds one by one")
+            self._learners.append(learner)
+        self.seeds = [learner.seed for learner in self._learners]
+        self.stopped: dict[int, str] = {}
+        """The seeds whose loss became NaN or infinite, and where."""
+        self._model: StackedModel | None = None
+        self._optimizer: optimizers.Optimizer | None = None
+        self._parts: list[StackedPart] = []
+        self._stack()
+        self._unstack()
+
+    # Learning
+
+    def steps(self, experience: Experience | Sequence[Experience]) -> Iterator[list[Update | None]]:
+        """Learn an experience, yielding what every seed's update cost; None for a seed that has stopped.
+
+        Parameters
+        ----------
+        experience:
+            The experience of all seeds, or one for each seed where their streams differ.
+
+        Raises
+        ------
+        Unsupported
+            If the seeds' experiences do not have as many rows and classes, or classes are not told.
+        Diverged
+            If every seed has stopped.
+        """
+        each = [experience] * len(self._learners) if isinstance(experience, Experience) else list(experience)
+        for learner, own in zip(self._learners, each, strict=True):
+            if own.classes is None and learner.model.head.outputs == 0:
+                raise Unsupported(
+                    "the stream does not tell the classes of an experience, so the seeds' heads would grow at "
+                    "different updates: run the seeds one by one"
+                )
+            learner._enter(own, 0)
+            learner._context.experience = own.index
+        yield from self._in_turn("begin", each)
+        for learner, own in zip(self._learners, each, strict=True):
+            learner._open(own)
+            learner._cursor.stage = "main"
+        yield from self._main(each)
+        for learner in self._learners:
+            cursor = learner._cursor
+            cursor.stage, cursor.part, cursor.k = "end", 0, 0
+        yield from self._in_turn("end", each)
+        for learner in self._learners:
+            learner._cursor.stage = "done"
+
+    def learn(self, experience: Experience | Sequence[Experience]) -> StackedTrainer:
+        """Learn a whole experience."""
+        for _ in self.steps(experience):
+            pass
+        return self
+
+    def _in_turn(self, hook: str, each: Sequence[Experience]) -> Iterator[list[Update | None]]:
+        generators = [
+            learner._guarded(learner._in_turn(hook, own)) for learner, own in zip(self._learners, each, strict=True)
+        ]
+        for updates in zip_longest(*generators):
+            yield list(updates)
+
+    def _main(self, each: Sequence[Experience]) -> Iterator[list[Update | None]]:
+        plans = [self._plan(learner, own) for learner, own in zip(self._learners, each, strict=True)]
+        if len({len(plan) for plan in plans}) > 1:
+            rows = sorted({len(own.examples) for own in each})
+            raise Unsupported(f"the seeds' experiences have {rows} rows: stack seeds whose experiences are of one size")
+        total = len(plans[0])
+        self._stack()
+        model, optimizer = self._ready()
+        context = StackedContext({n: p for n, p in model.parameters.items() if p.requires_grad}, each[0].index)
+        contexts = [learner._context for learner in self._learners]
+        cosine = self._learners[0].training_settings.schedule == "cosine"
+        try:
+            for k in range(total):
+                for own in contexts:
+                    own.where, own.k = "main", k
+                context.k = k
+                if cosine:
+                    optimizers.set_rates(optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
+                step = StackedStep(context, contexts, _cut(each, [plan[k] for plan in plans]), k, total)
+                updates = self._update(step, model, optimizer)
+                for learner in self._learners:
+                    learner._cursor.k += 1
+                    learner._cursor.yielded += 1
+                    learner.seen += step.batch.fresh
+                yield updates
+        finally:
+            self._unstack()
+
+    def _plan(self, learner: Trainer, experience: Experience) -> Plan:
+        plan = learner._plan(experience)
+        for part in learner._parts:
+            plan = part.batches(plan, learner._context, experience)
+        return plan
+
+    def _update(self, step: StackedStep, model: StackedModel, optimizer: optimizers.Optimizer) -> list[Update | None]:
+        for part in self._parts:
+            step.batch = part.rehearse(step.batch, step.contexts)
+        batch, rows = step.batch, step.batch.y.shape[1]
+        losses = self._losses(model(batch.x, training=True), batch.y)
+        loss = losses.sum()
+        for part in self._parts:
+            added = part.loss(step)
+            if added is not None:
+                loss = loss + added
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for part in self._parts:
+            part.gradient(step)
+        optimizer.step()
+        for part in self._parts:
+            part.stepped(step)
+        return self._counted(step, losses.tolist(), rows)
+
+    def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of every seed (seeds,)."""
+        head = self._learners[0].model.head
+        if head.outputs:
+            return (scores.squeeze(2) - y).square().mean(1)
+        columns = head.columns_of_seen(y.flatten())
+        flat = scores.flatten(0, 1)
+        mask = head.competitors(columns)
+        if mask is not None:
+            flat = flat.masked_fill(~mask, -torch.inf)
+        return cross_entropy(flat, columns, reduction="none").view(y.shape).mean(1)
+
+    def _counted(self, step: StackedStep, losses: list[float], rows: int) -> list[Update | None]:
+        fresh = step.batch.fresh
+        updates: list[Update | None] = []
+        for seed, value in zip(self.seeds, losses, strict=True):
+            if not math.isfinite(value) and seed not in self.stopped:
+                self.stopped[seed] = (
+                    f"the loss became {value} at update {step.k} of experience {step.context.experience}"
+                )
+            done = Update(fresh, rows - fresh, rows, rows, 1, value)
+            updates.append(None if seed in self.stopped else done)
+        if len(self.stopped) == len(self.seeds):
+            raise Diverged(f"{next(iter(self.stopped.values()))}, as did that of every other seed: lower lr")
+        return updates
+
+    # Stacking
+
+    def _stack(self) -> None:
+        """Stack what the learners hold now."""
+        learners = self._learners
+        if len({tuple(learner.model.classes) for learner in learners}) > 1:
+            raise Unsupported("the seeds met their classes in different orders: run the seeds one by one")
+        model = StackedModel([learner.model for learner in learners])
+        grouped: list[tuple[float, dict[str, nn.Parameter]]] = []
+        settings = learners[0].training_settings.model_dump()
+        for group in learners[0].optimizer.param_groups:
+            mine = {id(parameter) for parameter in group["params"]}
+            names = [name for name, parameter in learners[0]._trainable.items() if id(parameter) in mine]
+            grouped.append((group["base"] / settings["lr"], {name: model.parameters[name] for name in names}))
+        optimizer = optimizers.make(settings, grouped)
+        kept = [learner._optimizer_tensors() for learner in learners]
+        optimizers.put(optimizer, model.parameters, _stacked_state(kept))
+        places = zip(*(learner._parts for learner in learners), strict=True)
+        self._parts = [stacked for parts in places if (stacked := stack_parts(parts)) is not None]
+        self._model, self._optimizer = model, optimizer
+
+    def _give_back(self) -> None:
+        """Copy what was learned into the learners."""
+        model, optimizer = self._ready()
+        model.give_back([learner.model for learner in self._learners])
+        for part in self._parts:
+            part.give_back()
+        state = optimizers.tensors(optimizer, model.parameters)
+        for number, learner in enumerate(self._learners):
+            own = {key: value[number] if value.dim() else value for key, value in state.items()}
+            optimizers.put(learner.optimizer, learner._trainable, own)
+
+    def _unstack(self) -> None:
+        self._give_back()
+        self._model, self._optimizer, self._parts = None, None, []
+
+    def _ready(self) -> tuple[StackedModel, optimizers.Optimizer]:
+        if self._model is None or self._optimizer is None:
+            raise Unsupported("nothing is being learned: ask inside `steps`")
+        return self._model, self._optimizer
+
+    # Answering
+
+    def learners(self) -> list[Learner]:
+        """The seeds as ordinary learners with what they have learned so far, to ask, save or measure.
+
+        While an experience is being learned they are copies of the present state: what is done to them
+        then does not reach the training.
+        """
+        if self._model is not None:
+            self._give_back()
+        return list(self._learners)
+
+    def predict(self, x: Tensor, task: int | None = None) -> list[Answer]:
+        """What every seed answers to the same questions (n, *shape)."""
+        first = self._learners[0]
+        if any(type(part).predict is not Part.predict for part in first._parts):
+            return [learner.predict(x, task) for learner in self.learners()]
+        model = self._model or StackedModel([learner.model for learner in self._learners])
+        with torch.no_grad():
+            scores = model(x.to(first.device).expand(len(self._learners), *x.shape), training=False)
+        head, classes = first.model.head, tuple(first.model.classes)
+        return [Answer(head.only(own, task), classes) for own in scores]
+
+
+def _cut(each: Sequence[Experience], places: list[Tensor]) -> StackedBatch:
+    """The new rows of every seed, read in one go where all seeds learn the same examples."""
+    count, seeds = len(places[0]), len(places)
+    if any(len(place) != count for place in places):
+        raise Unsupported("the seeds' batches have different sizes: run the seeds one by one")
+    if all(own.examples is each[0].examples for own in each):
+        x, y, ids = each[0].examples.cut(torch.cat(places))
+        return StackedBatch(x.view(seeds, count, *x.shape[1:]), y.view(seeds, count), ids.view(seeds, count), count)
+    cut = [own.examples.cut(place) for own, place in zip(each, places, strict=True)]
+    x, y, ids = (torch.stack(column) for column in zip(*cut, strict=True))
+    return StackedBatch(x, y, ids, count)
+
+
+def _stacked_state(kept: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The optimizer states of all seeds as one; counts of steps are the same for all."""
+    return {
+        key: torch.stack([state[key] for state in kept]) if value.dim() else value for key, value in kept[0].items()
+    }
+
+
+def stack(recipe: Recipe, seeds: Sequence[int], stream: Stream) -> StackedTrainer:
+    """Seeds of one recipe, to be trained together.
+
+    Parameters
+    ----------
+    recipe:
+        Of any of the seeds; its own seed is not used.
+    seeds:
+        One or more.
+    stream:
+        What they will learn; that it discloses what they need is checked.
+
+    Raises
+    ------
+    Unsupported
+        If the learner cannot be stacked.
+    NeedsError
+        If it needs what the stream hides.
+
+    Example
+    -------
+    >>> import remanence as rm
+    >>> from remanence.systems import recipe_for
+    >>> stream = rm.streams.split("digits", experiences=5)
+    >>> together = stack(recipe_for("er", stream), [0, 1, 2], stream)
+    >>> for experience in stream.experiences():
+    ...     _ = together.learn(experience)
+    >>> [answer.scores.shape for answer in together.predict(stream.tests[0].x[:7])]
+    [torch.Size([7, 10]), torch.Size([7, 10]), torch.Size([7, 10])]
+    """
+    from remanence.systems import build, refuse_unmet
+
+    learners = [build(replace(recipe, seed=seed)) for seed in seeds]
+    for learner in learners:
+        refuse_unmet(recipe.system, learner.needs, stream)
+    if not stream.disclosure.classes and stream.task.kind == "classification":
+        raise Unsupported(
+            f"the stream {stream.name} does not tell its classes, so the seeds' heads would grow at different "
+            "updates: run the seeds one by one"
+        )
+    return StackedTrainer(learners)

@@ -1,0 +1,199 @@
+"""The command line as a user meets it: the main job, and one sentence for every mistake."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+FAST = ["--learners", "naive,g-acil", "--seeds", "1", "--jobs", "1"]
+
+
+def remanence(*arguments, cwd, **options):
+    command = [sys.executable, "-m", "remanence", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which a small run has finished."""
+    place = tmp_path_factory.mktemp("run")
+    done = remanence("run", "digits", *FAST, "--out", "done", cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place, done.stdout
+
+
+def test_the_main_job_leaves_results_and_a_report(finished):
+    place, printed = finished
+    results = json.loads((place / "done" / "results.json").read_text())
+    assert [(r["learner"], r["seed"]) for r in results] == [("naive", 0), ("g-acil", 0)]
+    for field in ("accuracy", "matrix", "forgetting", "worst_dip", "bytes", "updates", "seconds"):
+        assert field in results[0]
+    assert results[1]["accuracy"] > 0.9 > results[0]["accuracy"]
+    assert set(results[0]["seconds"]) == {"learning", "evaluation"}
+    assert results[0]["bytes"]["total"] == sum(v for k, v in results[0]["bytes"].items() if k != "total")
+    assert (place / "done" / "report.html").exists()
+    assert list((place / "done").glob("*.png"))
+    assert "report: done/report.html" in printed
+    assert printed.index("g-acil") < printed.index("naive")
+
+
+def test_the_same_command_prints_the_finished_report(finished):
+    place, _ = finished
+    before = (place / "done" / "results.json").stat().st_mtime_ns
+    again = remanence("run", "digits", *FAST, "--out", "done", cwd=place)
+    assert again.returncode == 0
+    assert "finished before" in again.stdout
+    assert (place / "done" / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_configuration_file_repeats_the_run_exactly(finished):
+    place, _ = finished
+    again = remanence("run", "--config", "done/config.toml", "--out", "again", "--json", cwd=place)
+    assert again.returncode == 0, again.stderr
+    first = json.loads((place / "done" / "results.json").read_text())
+    second = json.loads(again.stdout)
+    for a, b in zip(first, second, strict=True):
+        assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
+
+
+def test_any_number_of_jobs_gives_the_same_bits(finished):
+    place, _ = finished
+    two = remanence("run", "--config", "done/config.toml", "--out", "two", "--jobs", "2", cwd=place)
+    assert two.returncode == 0, two.stderr
+    first, second = (json.loads((place / name / "results.json").read_text()) for name in ("done", "two"))
+    assert [r["matrix"] for r in first] == [r["matrix"] for r in second]
+
+
+def test_the_report_is_drawn_again(finished):
+    place, _ = finished
+    (place / "done" / "report.html").unlink()
+    again = remanence("report", "done", cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert (place / "done" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "no stream was named"),
+        (["run", "digit"], "there is no stream 'digit': did you mean 'digits'?"),
+        (["run", "digits", "--learners", "ewcc"], "there is no system 'ewcc': did you mean 'ewc'"),
+        (["run", "digits", "--learners", "er,er"], "named twice"),
+        (["run", "digits", "--learners", "g-acil+er"], "cannot be combined"),
+        (["run", "digits", "--learners", "er", "--set", "er.sizes=3"], "did you mean 'size'"),
+        (["run", "digits", "--learners", "er", "--set", "er.size=0"], "size must be greater than or equal to 1, got 0"),
+        (["run", "digits", "--learners", "er", "--set", "er.size=many"], "size must be a valid integer"),
+        (["run", "digits", "--learners", "er", "--set", "size=3"], "write it like er.size"),
+        (["run", "digits", "--learners", "er", "--set", "ewc.strength=3"], "which is not in this run"),
+        (["run", "digits", "--learners", "er", "--set", "er.size"], "is not of the form"),
+        (["run", "digits", "--learners", "er", "--lr", "-1"], "lr must be greater than 0, got -1.0"),
+        (["run", "digits", "--learners", "er", "--model", "mpl"], "there is no model 'mpl': did you mean 'mlp'?"),
+        (["run", "digits", "--learners", "er", "--model", "mlp:a"], "has the argument 'a'"),
+        (["run", "digits", "--learners", "er", "--budget", "lots"], "is not a number of bytes"),
+        (["run", "digits", "--learners", "er", "--budget", "1KB"], "more than the budget of 1.0 KB"),
+        (["run", "digits", "--learners", "er", "--experiences", "11"], "ask for 1 to 10"),
+        (
+            ["run", "digits", "--learners", "er", "--scenario", "splits"],
+            "there is no scenario 'splits': did you mean 'split'",
+        ),
+        (["run", "digits", "--learners", "er", "--seeds", "0"], "seeds"),
+        (["run", "digits", "--learners", "er", "--device", "cuda"], "not available here"),
+        (["run", "digits", "--target", "y"], "is for a CSV or parquet file"),
+        (["run", "--config", "missing.toml"], "there is no configuration file missing.toml"),
+        (["show", "nothing"], "there is no system 'nothing'"),
+        (["report", "nowhere"], "nowhere"),
+        (["prove", "naive"], "naive"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, message, tmp_path):
+    done = remanence(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] or "budget" in message
+
+
+def test_a_folder_of_another_configuration_is_refused(finished):
+    place, _ = finished
+    done = remanence("run", "digits", "--learners", "er", "--seeds", "1", "--out", "done", cwd=place)
+    assert done.returncode == 2
+    assert "holds a run of another configuration" in done.stderr
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    done = remanence("run", "digits", *FAST, "--out", "mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "thesis.tex" in done.stderr
+
+
+def test_help_and_lists_come_without_torch(tmp_path):
+    code = (
+        "import sys; sys.argv = ['remanence', '--help']\n"
+        "from remanence.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('torch', 'pydantic', 'pandas', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_systems_streams_and_cards_are_listed(tmp_path):
+    listed = remanence("systems", "--like", "reservoir", cwd=tmp_path)
+    assert listed.returncode == 0
+    assert " er " in listed.stdout
+    shown = remanence("show", "g-acil", cwd=tmp_path)
+    assert "2403.15706" in shown.stdout
+    assert "gamma" in shown.stdout
+    sources = remanence("streams", cwd=tmp_path)
+    assert "digits" in sources.stdout
+    assert "permute" in sources.stdout
+
+
+def test_a_second_process_is_refused_by_the_lock(tmp_path):
+    from remanence.arena.config import RunConfig
+    from remanence.arena.folder import opened
+
+    config = RunConfig.read({"stream": "digits", "learners": ["naive"], "seeds": 1})
+    with opened(tmp_path / "busy", config):
+        done = remanence("run", "digits", "--learners", "naive", "--seeds", "1", "--out", "busy", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "another process is running" in done.stderr
+
+
+def test_interrupting_says_how_to_go_on(tmp_path):
+    import signal
+    import time
+
+    arguments = [
+        "run",
+        "digits",
+        "--learners",
+        "naive",
+        "--seeds",
+        "40",
+        "--jobs",
+        "1",
+        "--probe-every",
+        "1",
+        "--out",
+        "r",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "remanence", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("r/jobs/*/result.json")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from there" in stderr
+    assert "Traceback" not in stderr
