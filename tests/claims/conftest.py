@@ -15,9 +15,9 @@ def tiny():
         given = {
             "says": "Rehearsal keeps more.",
             "stream": {"source": "digits", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
-            "training": {"model": "mlp:20", "limit": 160},
+            "training": {"model": "linear", "limit": 160},
             "settings": settings,
-            "search": {system: {"lr": [0.001, 0.1]}, baseline: {"lr": [0.001, 0.1]}},
+            "search": {system: {"lr": [0.01, 0.3]}, baseline: {"lr": [0.01, 0.3]}},
         } | changes
         return Claim(system, baseline, **given)
 

@@ -15,7 +15,7 @@ import torch
 from remanence import systems
 from remanence.arena.fingerprint import of_system
 from remanence.arena.job import check_fits
-from remanence.arena.many import RESULT, execute
+from remanence.arena.many import CHECKPOINT_EVERY, RESULT, execute
 from remanence.arena.result import Result
 from remanence.footprint import format_bytes
 from remanence.learner import Recipe
@@ -86,6 +86,7 @@ class Trial:
         }
         depends = {**job, "code": of_system(recipe.system), "torch": torch.__version__}
         digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+        job["checkpoint_every"] = CHECKPOINT_EVERY
         return {**job, "folder": f"{recipe.system}-{recipe.seed}-{digest}"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,4 +67,4 @@ class Claim:
     @property
     def name(self) -> str:
         """The system that the claim is about; in a composed name the last, which is what was added."""
-        return self.system.partition("#")[0].split("+")[-1]
+        return re.split(r"\+(?=[^+])", self.system.partition("#")[0])[-1]

@@ -33,7 +33,7 @@ from remanence.weights.replay.herding import Exemplars
         "2205.13218",
         25,
     ),
-    beats="er",
+    beats="der-expandable",
     variant="shared layers keep learning (the paper's setting for equal experiences); weights aligned",
 )
 class MEMO(Part):
