@@ -21,7 +21,9 @@ NAMES = ("torchvision", "torchaudio", "torchmetrics", "pytorchcv", "wandb", "gdo
 class _Anything(types.ModuleType):
     """A module in which every name is an empty class."""
 
-    __path__: list[str] = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
