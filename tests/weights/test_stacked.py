@@ -63,7 +63,7 @@ def _seeds(recipe: Any) -> list[Any]:
     return [replace(recipe, seed=seed) for seed in SEEDS]
 
 
-@pytest.mark.parametrize("name", ["naive", "er"])
+@pytest.mark.parametrize("name", ["naive", "er", "ewc"])
 @pytest.mark.parametrize("model", ["mlp:20", "linear", "cnn:4"])
 def test_ten_steps_in_each_of_two_experiences_agree(name: str, model: str) -> None:
     stream = rm.streams.split("digits", experiences=5)
@@ -73,10 +73,11 @@ def test_ten_steps_in_each_of_two_experiences_agree(name: str, model: str) -> No
     alone = [rm.systems.build(own) for own in _seeds(recipe)]
     for experience in experiences:
         updates = list(together.steps(experience))
-        assert len(updates) == 10
+        assert len(updates) == 10 + (name == "ewc")  # it measures its importances in an update of its own
         for learner, own in zip(alone, zip(*updates, strict=True), strict=True):
             for mine, other in zip(own, learner.steps(experience), strict=True):
-                assert mine.loss == pytest.approx(other.loss, abs=1e-4)
+                if name != "ewc":  # of terms only the sum over seeds is known
+                    assert mine.loss == pytest.approx(other.loss, abs=1e-4)
                 assert (mine.examples, mine.rehearsed, mine.backwards) == (
                     other.examples,
                     other.rehearsed,

@@ -46,6 +46,8 @@ class StackedModel:
             for name, stacked in _stacked([dict(model.named_parameters()) for model in models]).items()
         }
         self.buffers = _stacked([dict(model.named_buffers()) for model in models])
+        self.at_once: dict[str, dict[str, Any]] = {}
+        """Weights that the backward pass changes itself, with the optimizer's group that holds their rate."""
         self.layers = _products(models[0])
         self._skeleton = copy.deepcopy(models[0]).to("meta")
         self._prepare = models[0].prepare
@@ -61,7 +63,7 @@ class StackedModel:
         if self.layers is not None:
             hidden = x.flatten(2)
             for layer in self.layers:
-                hidden = layer(hidden, self.parameters)
+                hidden = layer(hidden, self)
             return hidden
         self._skeleton.train(training)
         forward = torch.func.vmap(self._one, in_dims=(0, 0, 0), randomness="error")
@@ -91,7 +93,7 @@ def _stacked(each: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return stacked
 
 
-Layer = Callable[[Tensor, dict[str, nn.Parameter]], Tensor]
+Layer = Callable[[Tensor, StackedModel], Tensor]
 
 
 def _products(model: Model) -> list[Layer] | None:
@@ -117,8 +119,10 @@ def _products(model: Model) -> list[Layer] | None:
 def _linear(name: str, bias: bool) -> Layer:
     weight, offset = f"{name}.weight", f"{name}.bias"
 
-    def apply(x: Tensor, parameters: dict[str, nn.Parameter]) -> Tensor:
-        scores: Tensor = _Linear.apply(x, parameters[weight], parameters[offset] if bias else None)  # type: ignore[no-untyped-call]
+    def apply(x: Tensor, model: StackedModel) -> Tensor:
+        named = model.parameters
+        held = named[offset] if bias else None
+        scores: Tensor = _Linear.apply(x, named[weight], held, model.at_once.get(weight))  # type: ignore[no-untyped-call]
         return scores
 
     return apply
@@ -128,12 +132,15 @@ class _Linear(torch.autograd.Function):
     """Linear layers (models, out, in) of inputs (models, n, in).
 
     Autograd's own backward of the same product makes the weights' gradient transposed, and copying it
-    into place takes longer than the product.
+    into place takes longer than the product. Where plain gradient descent is all that follows, the
+    product is added to the weights as it is made: what costs most then, the way of a gradient as large
+    as all the models through memory and back, is left out.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, group: dict[str, Any] | None) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.group = group
         turned = weight.transpose(1, 2)
         return torch.bmm(x, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, turned)
 
@@ -141,13 +148,15 @@ class _Linear(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        below, own, offset = ctx.needs_input_grad
-        return (
-            torch.bmm(outer, weight) if below else None,
-            torch.bmm(outer.transpose(1, 2), x) if own else None,
-            outer.sum(1) if offset else None,
-        )
+        below, own, offset, _ = ctx.needs_input_grad
+        through = torch.bmm(outer, weight) if below else None
+        gradient = None
+        if own and ctx.group is not None:
+            weight.detach().baddbmm_(outer.transpose(1, 2), x, alpha=-ctx.group["lr"])
+        elif own:
+            gradient = torch.bmm(outer.transpose(1, 2), x)
+        return through, gradient, outer.sum(1) if offset else None, None
 
 
 def _elementwise(layer: Any) -> Layer:
-    return lambda x, parameters: layer(x)
+    return lambda x, model: layer(x)

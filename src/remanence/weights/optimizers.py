@@ -79,6 +79,11 @@ def make(settings: Mapping[str, Any], groups: Sequence[tuple[float, Mapping[str,
     return kind(listed, lr=lr, weight_decay=settings["weight_decay"], foreach=True)
 
 
+def is_plain(optimizer: Optimizer) -> bool:
+    """Whether a step only adds the gradient times a rate."""
+    return isinstance(optimizer, SGD) and not optimizer.momentum and not optimizer.weight_decay
+
+
 def tensors(optimizer: Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     """What the optimizer keeps, as ``name|key`` to tensor."""
     kept = {}

@@ -241,7 +241,7 @@ class StackedTrainer:
                 for learner in self._learners:
                     learner._cursor.k += 1
                     learner._cursor.yielded += 1
-                    learner.seen += step.batch.fresh
+                    object.__setattr__(learner, "seen", learner.seen + step.batch.fresh)
                 yield updates
         finally:
             self._unstack()
@@ -316,6 +316,10 @@ class StackedTrainer:
         optimizers.put(optimizer, model.parameters, _stacked_state(kept))
         places = zip(*(learner._parts for learner in learners), strict=True)
         self._parts = [stacked for parts in places if (stacked := stack_parts(parts)) is not None]
+        if model.batched and optimizers.is_plain(optimizer) and not any(map(_needs_gradients, self._parts)):
+            for factor, named in grouped:
+                group = next(g for g in optimizer.param_groups if g["base"] == settings["lr"] * factor)
+                model.at_once |= {name: group for name in named if name.endswith("weight")}
         self._model, self._optimizer = model, optimizer
 
     def _give_back(self) -> None:
@@ -360,6 +364,10 @@ class StackedTrainer:
             scores = model(x.to(first.device).expand(len(self._learners), *x.shape), training=False)
         head, classes = first.model.head, tuple(first.model.classes)
         return [Answer(head.only(own, task), classes) for own in scores]
+
+
+def _needs_gradients(part: StackedPart) -> bool:
+    return any(getattr(type(part), hook) is not getattr(StackedPart, hook) for hook in ("loss", "gradient"))
 
 
 def _cut(each: Sequence[Experience], places: list[Tensor]) -> StackedBatch:

@@ -84,6 +84,7 @@ class ElasticWeights(Part):
     """
 
     kind = "importances"
+    elementwise = True
     needs = frozenset({"boundaries", "a second reading"})
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
