@@ -35,6 +35,7 @@ class Context:
         self.where: str = "main"
         self.forwards = 0
         self.backwards = 0
+        self.steps = 0
         self.asked: int | None = None
         """The task id that came with the questions being answered, in the hook `predict` only."""
 
@@ -94,10 +95,11 @@ class Context:
         """The parameters that the optimizer moves, by name."""
         return self._trainer._trainable
 
-    def count(self, forwards: int = 0, backwards: int = 0) -> None:
-        """Count rows that a part sent through the network by itself."""
+    def count(self, forwards: int = 0, backwards: int = 0, steps: int = 0) -> None:
+        """Count rows that a part sent through the network, and steps that it took, by itself."""
         self.forwards += forwards
         self.backwards += backwards
+        self.steps += steps
 
     def features(self, x: Tensor) -> Tensor:
         """Features of raw inputs in evaluation mode and without gradients, counted."""

@@ -55,7 +55,7 @@ def phase(
         torch.default_generator.manual_seed(derive(trainer.seed, "noise", context.experience, mark, k))
         if whole["schedule"] == "cosine":
             optimizers.set_rates(optimizer, 0.5 * (1 + math.cos(math.pi * k / updates)))
-        context.forwards = context.backwards = 0
+        context.forwards = context.backwards = context.steps = 0
         held = {n: p.requires_grad for n, p in named.items()}
         for n, p in named.items():
             p.requires_grad_(n in moved)
@@ -75,7 +75,7 @@ def phase(
                 p.requires_grad_(held[n])
         cursor.marks[mark] = k + 1
         rows = len(step.batch)
-        yield Update(0, rows, rows + context.forwards, rows + context.backwards, 1, value)
+        yield Update(0, rows, rows + context.forwards, rows + context.backwards, 1 + context.steps, value)
     trainer._phase_optimizer = None
 
 

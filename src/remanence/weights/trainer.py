@@ -227,7 +227,7 @@ class Trainer(Learner):
 
     def _update(self, experience: Experience, batch: Batch, k: int, total: int) -> Update:
         context, hooks = self._context, self._hooks
-        context.forwards = context.backwards = 0
+        context.forwards = context.backwards = context.steps = 0
         for arrived in hooks["arrived"]:
             arrived(batch, context)
         for rehearse in hooks["rehearse"]:
@@ -243,7 +243,9 @@ class Trainer(Learner):
         value = self._change(step, self.optimizer, hooks)
         object.__setattr__(self, "seen", self.seen + batch.fresh)  # a module's own way looks through all its parts
         rows = len(batch)
-        return Update(batch.fresh, rows - batch.fresh, rows + context.forwards, rows + context.backwards, 1, value)
+        return Update(
+            batch.fresh, rows - batch.fresh, rows + context.forwards, rows + context.backwards, 1 + context.steps, value
+        )
 
     def _forward(self, step: Step) -> None:
         batch, model = step.batch, self.model
