@@ -192,6 +192,8 @@ class Trainer(Learner):
                 optimizers.set_rates(self.optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
             rows = examples.learn(plan[k])
             update = self._update(experience, self._receive(rows), k, total)
+            if k == 0:
+                self._fit()  # memories are made when the first rows arrive
             cursor.k += 1
             yield self._counted(update)
 
