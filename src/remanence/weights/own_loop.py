@@ -115,6 +115,8 @@ def refuse(parts: Sequence[Part], optimizer: torch.optim.Optimizer) -> None:
         ):
             if overrides(part, hook):
                 raise Unsupported(f"{name} uses the hook {hook}, which attach cannot serve, as {why}: use a Trainer")
+        if part.layers:
+            raise Unsupported(f"{name} reads layers of the body, which attach does not record: use a Trainer")
         hidden = sorted(part.needs & UNTOLD)
         if hidden:
             raise Unsupported(

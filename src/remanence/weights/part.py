@@ -81,8 +81,9 @@ class Step:
 
     `batch` is what is learned, `x` the prepared and augmented inputs, `features` and `scores` what the
     model made of them, `columns` the column of each label (classification), `loss` the objective with
-    its terms. `change` maps the names of parameters to the change that the optimizer proposes, in the
-    hook `update` only. `k` of `total` counts the updates of the experience.
+    its terms, `maps` the outputs of the layers that parts asked for by name (`Part.layers`). `change`
+    maps the names of parameters to the change that the optimizer proposes, in the hook `update` only.
+    `k` of `total` counts the updates of the experience.
     """
 
     __slots__ = (
@@ -95,6 +96,7 @@ class Step:
         "features",
         "k",
         "loss",
+        "maps",
         "scores",
         "total",
         "x",
@@ -108,6 +110,7 @@ class Step:
         self.columns: Tensor | None = None
         self.loss: Tensor = batch.x
         self.change: dict[str, Tensor] = {}
+        self.maps: dict[str, Tensor] = {}
         self._optimizer: optimizers.Optimizer | None = None
 
     @property
@@ -148,6 +151,10 @@ class Part(nn.Module):
     the trainer shall keep for it (``previous``: a frozen copy of the model as it was at the last
     boundary; ``memory``: the rehearsal memory that another part holds).
 
+    Only parameters of the model are trained. A part that needs some of its own puts them into the body or
+    the head in `setup`, as modules with a `structure` if they grow; a `rate` and a phase then reach them
+    by name.
+
     `kind` says under which kind of bytes the part's own buffers are counted.
 
     Seeds of one learner can be trained together (`remanence.weights.stacked`) if each of its parts
@@ -157,6 +164,8 @@ class Part(nn.Module):
     """
 
     needs: frozenset[str] = frozenset()
+    layers: tuple[str, ...] = ()
+    """Names of layers of the body whose outputs it reads in `step.maps`; may be set in `setup`."""
     uses: frozenset[str] = frozenset()
     kind = "statistics"
     elementwise = False

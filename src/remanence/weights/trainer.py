@@ -108,8 +108,12 @@ class Trainer(Learner):
             raise UsageError(f"{names} both replace the objective: use one of them")
         self._objective: Callable[[Step], Tensor] = (self._hooks["objective"] or [plain_objective])[0]
         self.needs = frozenset().union(*(part.needs for part in parts))
+        self._layers: list[str] = []
         for part in parts:
             part.setup(self._context)
+        self._layers = list(dict.fromkeys(layer for part in parts for layer in part.layers))
+        with self.model.record(self._layers):  # names a layer that is missing now, not in the first step
+            pass
         self._frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         self.to(self.device)
         self.optimizer = self._make_optimizer()
@@ -257,7 +261,11 @@ class Trainer(Learner):
                 step.x = model.prepare(batch.x)
                 for augment in self._hooks["augment"]:
                     step.x = augment(step.x, batch, self._context)
-                step.features = model.body(step.x)
+                if self._layers:
+                    with model.record(self._layers) as step.maps:
+                        step.features = model.body(step.x)
+                else:
+                    step.features = model.body(step.x)
             else:
                 step.features = model.from_entry(batch.x, batch.entry)
             step.scores = head(step.features)
@@ -279,13 +287,14 @@ class Trainer(Learner):
         for gradient in hooks["gradient"]:
             gradient(step)
         if hooks["update"]:
-            before = {name: parameter.detach().clone() for name, parameter in self._trainable.items()}
+            moved = self._trainable if optimizer is self.optimizer else self._phase_names
+            before = {name: parameter.detach().clone() for name, parameter in moved.items()}
             optimizer.step()
             with torch.no_grad():
-                step.change = {name: parameter - before[name] for name, parameter in self._trainable.items()}
+                step.change = {name: parameter - before[name] for name, parameter in moved.items()}
                 for update in hooks["update"]:
                     update(step)
-                for name, parameter in self._trainable.items():
+                for name, parameter in moved.items():
                     torch.add(before[name], step.change[name], out=parameter)
         else:
             optimizer.step()

@@ -119,3 +119,16 @@ def test_exemplars_are_forgotten_by_id():
     receipt = learner.forget(rm.Request(ids=tuple(gone)))
     assert receipt.count == 3 and receipt.places["rehearsal"] == "removed" and receipt.places["weights"] == "remains"
     assert not set(gone) & set(learner.memory.ids[: len(learner.memory)].tolist())
+
+
+def test_what_the_user_froze_stays_frozen_under_the_new_names():
+    body = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8), torch.nn.Linear(8, 2)
+    )
+    body[1].requires_grad_(False)
+    learner = rm.make("memo", STREAM, model=body)
+    before = body[1].weight.detach().clone()
+    for experience in list(STREAM.experiences())[:2]:
+        learner.learn(experience)
+    assert torch.equal(before, learner.model.body.shared[1].weight)
+    assert not torch.equal(learner.model.body.blocks[0][0].weight, learner.model.body.blocks[1][0].weight)

@@ -8,6 +8,7 @@ network per task found, the reservoir, and one more forward pass for each update
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
@@ -120,7 +121,8 @@ class ExpertsHead(Head):
 
     def _drawn(self, rows: int, start: int) -> Tensor:
         draw = generator(self.seed, "head", start, self.active)
-        return torch.empty(rows, self.features + 1).uniform_(-1, 1, generator=draw) * self.features**-0.5
+        bound = 1 / math.sqrt(self.features)
+        return torch.empty(rows, self.features + 1).uniform_(-bound, bound, generator=draw)
 
     def _widen(self, old: int, new: int) -> None:
         for expert, weight in enumerate(self.weights):
