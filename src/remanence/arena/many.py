@@ -72,7 +72,12 @@ def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
     recipe = Recipe.from_dict(job["recipe"])
     learner = systems.build(recipe)
     place.mkdir(parents=True, exist_ok=True)
-    settings = Settings(job["probe_every"], job["online"], place / CHECKPOINT, every_updates=job["checkpoint_every"])
+    settings = Settings(
+        job["probe_every"],
+        job["online"],
+        place / CHECKPOINT,
+        every_updates=job.get("checkpoint_every", CHECKPOINT_EVERY),
+    )
     result = Job(learner, stream, settings, ProgressFile(place / PROGRESS)).run().as_dict()
     write_atomically(place / RESULT, json.dumps(result))
     return result
