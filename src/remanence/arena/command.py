@@ -92,8 +92,10 @@ def resolve(
             given[key] = merged
     if "stream" not in given:
         raise UsageError("no stream was named: give one, for example `remanence run digits`, or a file with --config")
-    checked = RunConfig.read(given)
-    return checked if checked.learners else RunConfig.read({**given, "learners": default_learners(checked, console)})
+    checked = RunConfig.read(given).with_data()
+    if checked.learners:
+        return checked
+    return RunConfig.read({**checked.model_dump(), "learners": default_learners(checked, console)})
 
 
 def default_learners(config: RunConfig, console: Console) -> list[str]:

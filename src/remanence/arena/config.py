@@ -27,7 +27,8 @@ class RunConfig(BaseModel):
     """Everything that decides what a run gives, and nothing else.
 
     `stream` is a source, a table or a folder of images; `scenario` are scenarios in order; `table` holds
-    the options of own data (target, by, hold_out); `set` maps ``er.size`` to a value; `training` holds
+    the options of own data (target, by, hold_out), and `data` tells which state of a file was read, so that a
+    changed file is another run; `set` maps ``er.size`` to a value; `training` holds
     the training settings and ``model`` that go to every learner.
     """
 
@@ -43,6 +44,7 @@ class RunConfig(BaseModel):
     probe_every: int | None = Field(None, ge=0)
     online: bool = False
     stack: bool = False
+    data: str = ""
     set: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
 
@@ -76,6 +78,22 @@ class RunConfig(BaseModel):
     def hash(self) -> str:
         """Eight characters that tell configurations apart."""
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:8]
+
+    def with_data(self) -> RunConfig:
+        """The same with the state of the user's own file noted.
+
+        Raises
+        ------
+        UsageError
+            If the configuration was made from another state of the file.
+        """
+        path = Path(self.stream)
+        if path.suffix not in SUFFIXES or not path.exists():
+            return self
+        state = f"{path.stat().st_size} bytes, changed {path.stat().st_mtime_ns}"
+        if self.data not in ("", state):
+            raise UsageError(f"{path} has changed since this configuration was written: leave its line `data` out to run on what it holds now")
+        return self.model_copy(update={"data": state})
 
     @property
     def bytes(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -176,6 +177,7 @@ def _ray(address: str) -> Any:
         raise MissingExtra("ray", "cluster", "running on a cluster") from None
     import joblib
 
+    _answers(address)
     try:
         ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
     except ConnectionError as error:
@@ -184,3 +186,14 @@ def _ray(address: str) -> Any:
         ) from None
     register_ray()
     return joblib.parallel_backend("ray")
+
+
+def _answers(address: str) -> None:
+    """Refuse an address at which nothing listens, since Ray itself would try for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        raise UsageError(f"no Ray cluster answers at {address!r}: start one, or use --cluster local") from None
