@@ -189,6 +189,8 @@ class Trainer(Learner):
             rows = examples.learn(plan[k])
             update = self._update(experience, self._receive(rows), k, total)
             cursor.k += 1
+            if k == 0:  # memories take their room when the first rows arrive
+                self._fit()
             yield self._counted(update)
 
     def _plan(self, experience: Experience) -> Plan:
