@@ -157,8 +157,8 @@ class Bottleneck(Part):
     The paper places keys on a data set of its own and has 256 codebooks of 4,096 pairs of width 14; here
     keys are placed on what is at hand, the inputs of the first experience, and the defaults are smaller.
     Keys placed on two classes serve others badly: measured on digits, two classes at a time, the final
-    accuracy is 0.20 to 0.38, little above a linear layer's 0.20; more classes at once, or a body whose
-    features are known in advance, are what the method is for. The learning rate grows with the number of codebooks, since each value gets its share of the gradient.
+    accuracy is 0.20 to 0.38, little above a linear layer's 0.20, and 0.02 on the vectors of CLINC150 at
+    one pass. The learning rate grows with the number of codebooks, since each value gets its share of the gradient.
     """
 
     needs: frozenset[str] = frozenset({"boundaries", "a second reading"})
