@@ -35,6 +35,8 @@ from remanence.weights.replay.herding import Exemplars
     ),
     beats="der-expandable",
     variant="shared layers keep learning (the paper's setting for equal experiences); weights aligned",
+    training={"lr": 0.1},
+    found="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders",
 )
 class MEMO(Part):
     """Memory-efficient expandable model.
