@@ -12,7 +12,7 @@ from remanence.arena.fingerprint import commit, of_system
 from remanence.arena.folder import environment
 from remanence.arena.job import COUNTS
 from remanence.arena.result import Result
-from remanence.arena.search import TUNE_SEEDS, Found, points, search, tuning_streams
+from remanence.arena.search import TUNE_SEEDS, Found, edges, points, search, tuning_streams
 from remanence.arena.trials import Progress, Trial, Workplace, over_budget, run_trials, system_of
 from remanence.claims.claim import Claim
 from remanence.claims.paired import paired
@@ -211,6 +211,9 @@ class _Experiment:
                 f"{tried[claim.system]} points each, by the mean {by} over seeds {_list(self.tune_seeds)}, on "
                 f"{found[claim.system].share:.0%} of the training examples, held out; {self._orders()}"
             )
+            for label in self.labels:
+                for name in edges(claim.search.get(label, {}), found[label].best):
+                    searched += f"; the best {name} of {label} lies at the end of its grid"
         else:
             searched = "none: both run with the settings of the claim and of their cards"
         if self.budget is not None:
