@@ -50,6 +50,20 @@ def points(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
+def edges(grid: Mapping[str, Sequence[Any]], best: Mapping[str, Any]) -> list[str]:
+    """The settings whose best value is the smallest or largest tried, so that a better one may lie beyond.
+
+    >>> edges({"lr": [0.01, 0.1, 1.0], "size": [2]}, {"lr": 1.0, "size": 2})
+    ['lr']
+    """
+    found = []
+    for name, values in grid.items():
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        if len(numbers) == len(values) > 1 and best.get(name) in (min(numbers), max(numbers)):
+            found.append(name)
+    return found
+
+
 def tuning_streams(recipe: dict[str, Any], seeds: Sequence[int], share: float = SHARE) -> list[Stream]:
     """The streams that settings are searched on: other orders, tested on training examples held out of them."""
     return [streams.hold_out(streams.build(streams.with_seed(recipe, seed)), share, seed) for seed in seeds]

@@ -50,7 +50,7 @@ class Workplace:
 class Trial:
     """One learner on one stream with one seed.
 
-    `label` is the learner's name, with what follows ``#`` only telling settings apart.
+    Of the stream only what describes it is read here; its data may be left out. `label` is the learner's name, with what follows ``#`` only telling settings apart.
     """
 
     label: str
@@ -110,7 +110,7 @@ def run_trials(trials: Sequence[Trial], at: Workplace) -> list[Result]:
     jobs = []
     for number, trial in enumerate(trials):
         job = trial.job()
-        if number == 0 or trials[number - 1].label != trial.label:
+        if trial.label not in {earlier.label for earlier in trials[:number]}:
             check_fits(systems.build(Recipe.from_dict(job["recipe"])), trial.stream, trial.label)
         jobs.append(job)
     results = []

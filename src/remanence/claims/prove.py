@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from remanence import streams, systems
@@ -12,7 +12,7 @@ from remanence.arena.fingerprint import commit, of_system
 from remanence.arena.folder import environment
 from remanence.arena.job import COUNTS
 from remanence.arena.result import Result
-from remanence.arena.search import TUNE_SEEDS, Found, points, search, tuning_streams
+from remanence.arena.search import TUNE_SEEDS, Found, edges, points, search, tuning_streams
 from remanence.arena.trials import Progress, Trial, Workplace, over_budget, run_trials, system_of
 from remanence.claims.claim import Claim
 from remanence.claims.paired import paired
@@ -85,6 +85,27 @@ def prove(
         return replace(verdict, why=str(error))
 
 
+@dataclass(frozen=True)
+class _Face:
+    """What is needed of a stream once its data is let go: its tests alone can weigh a hundred megabytes."""
+
+    stream: streams.Stream
+    experiences: int
+    rows: int
+    tests: int
+    order: tuple[tuple[int, ...], ...]
+
+
+def _face(stream: streams.Stream) -> _Face:
+    return _Face(
+        replace(stream, segments=(), tests=()),
+        len(stream),
+        sum(len(segment.examples) for segment in stream.segments),
+        sum(len(test.y) for test in stream.tests),
+        _order(stream),
+    )
+
+
 class _Experiment:
     """One claim being run."""
 
@@ -94,6 +115,7 @@ class _Experiment:
         self.budget = None if claim.budget is None else parse_bytes(claim.budget)
         self.model = claim.training.get("model")
         self.recipe = stream_recipe(claim)
+        self.reported = {seed: _face(streams.build(streams.with_seed(self.recipe, seed))) for seed in seeds}
         self.fixed = {
             label: {key: value for key, value in claim.training.items() if key not in OWN}
             | claim.settings.get(label, {})
@@ -137,30 +159,26 @@ class _Experiment:
             at=self.at,
         )
 
-    def _trials(self, label: str, settings: dict[str, Any], seeds: list[int]) -> list[Trial]:
-        online = self.claim.metric == "online_accuracy"
-        return [
-            Trial(
-                label,
-                streams.build(streams.with_seed(self.recipe, seed)),
-                seed,
-                {**self.fixed[label], **settings},
-                self.model,
-                self.budget,
-                self.claim.probe_every,
-                online,
-            )
-            for seed in seeds
-        ]
+    def _trial(self, label: str, settings: dict[str, Any], seed: int) -> Trial:
+        return Trial(
+            label,
+            self.reported[seed].stream,
+            seed,
+            {**self.fixed[label], **settings},
+            self.model,
+            self.budget,
+            self.claim.probe_every,
+            self.claim.metric == "online_accuracy",
+        )
 
     def _paired(self, best: dict[str, dict[str, Any]]) -> dict[str, list[Result]]:
-        trials = [trial for label in self.labels for trial in self._trials(label, best[label], self.seeds)]
+        """Both learners on one stream after another, so that each stream is made once."""
+        trials = [self._trial(label, best[label], seed) for seed in self.seeds for label in self.labels]
         results = run_trials(trials, self.at)
-        count = len(self.seeds)
-        return {label: results[k * count : (k + 1) * count] for k, label in enumerate(self.labels)}
+        return {label: results[place::2] for place, label in enumerate(self.labels)}
 
     def _recipe(self, label: str, found: Found) -> dict[str, Any]:
-        recipe = self._trials(label, found.best, self.seeds[:1])[0].recipe().as_dict()
+        recipe = self._trial(label, found.best, self.seeds[0]).recipe().as_dict()
         return {key: recipe[key] for key in ("system", "settings", "model", "training", "budget")}
 
     def _judged(self, verdict: Verdict) -> Verdict:
@@ -183,25 +201,23 @@ class _Experiment:
     def _protocol(self, verdict: Verdict, found: dict[str, Found]) -> dict[str, str]:
         """How it was measured: what nobody should have to ask."""
         claim = self.claim
-        reported = [streams.build(streams.with_seed(self.recipe, seed)) for seed in self.seeds]
-        first = reported[0]
-        rows = sum(len(segment.examples) for segment in first.segments)
-        tests = sum(len(test.y) for test in first.tests)
+        first = self.reported[self.seeds[0]]
         scenarios = ", ".join(f"{name} {options}" if options else name for name, options in self.recipe["scenarios"])
-        told = ", ".join(sorted(first.disclosure.told())) or "nothing"
+        told = ", ".join(sorted(first.stream.disclosure.told())) or "nothing"
         tried = {label: len(points(claim.search.get(label, {}))) for label in self.labels}
         if max(tried.values()) > 1:
             by = found[claim.system].by
             searched = (
                 f"{tried[claim.system]} points each, by the mean {by} over seeds {_list(self.tune_seeds)}, on "
-                f"{found[claim.system].share:.0%} of the training examples, held out; {self._orders(reported)}"
+                f"{found[claim.system].share:.0%} of the training examples, held out; {self._orders()}"
             )
+            for label in self.labels:
+                for name in edges(claim.search.get(label, {}), found[label].best):
+                    searched += f"; the best {name} of {label} lies at the end of its grid"
         else:
             searched = "none: both run with the settings of the claim and of their cards"
         if self.budget is not None:
-            outside = [
-                label for label in self.labels if self._trials(label, {}, self.seeds[:1])[0].recipe().budget is None
-            ]
+            outside = [label for label in self.labels if verdict.settings[label]["budget"] is None]
             held = f"{format_bytes(self.budget)} for each, kept after every experience"
             budget = held + (f"; {', '.join(outside)} stands outside" if outside else "")
         else:
@@ -212,8 +228,8 @@ class _Experiment:
             for label in self.labels
         )
         return {
-            "data": f"{claim.stream['source']}, {scenarios or 'as it is'}: {len(first)} experiences, {rows:,} examples "
-            f"to learn and {tests:,} test examples",
+            "data": f"{claim.stream['source']}, {scenarios or 'as it is'}: {first.experiences} experiences, {first.rows:,} examples "
+            f"to learn and {first.tests:,} test examples",
             "disclosed": told,
             "model": f"{verdict.settings[claim.system]['model']}, one thread",
             "budget": budget,
@@ -225,10 +241,10 @@ class _Experiment:
             "commit": f"{verdict.commit or 'unknown'}, code {verdict.code}",
         }
 
-    def _orders(self, reported: list[streams.Stream]) -> str:
+    def _orders(self) -> str:
         """Whether the class orders searched on were others, as found by looking."""
         tuned = {_order(stream) for stream in tuning_streams(self.recipe, self.tune_seeds)}
-        measured = {_order(stream) for stream in reported}
+        measured = {face.order for face in self.reported.values()}
         if len(tuned | measured) == 1:
             return "the stream has one order of classes, so that only seeds and examples differ from those reported"
         shared = len(tuned & measured)
