@@ -1,7 +1,8 @@
 """Whole runs of ours and of Avalanche in turn: ``python -m bench.peers``.
 
 The peer is installed without its dependencies into an environment beside this file, which borrows torch
-from the environment that runs this. Nothing of it is kept in the repository.
+from the environment that runs this. Nothing of it is kept in the repository. Its replay begins with the second
+experience and ours with the second update, so that ours learns more rows in the first.
 """
 
 from __future__ import annotations
