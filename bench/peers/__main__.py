@@ -56,7 +56,7 @@ def _once(python: str | Path, module: str, *arguments: str) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def run(rounds: int = 3) -> list[dict[str, Any]]:
+def run(rounds: int = 2) -> list[dict[str, Any]]:
     """Medians over rounds in which every side runs once; processor seconds of training and evaluation."""
     setup()
     taken: dict[tuple[str, ...], list[dict[str, float]]] = {}
