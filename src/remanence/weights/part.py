@@ -16,7 +16,7 @@ from remanence.weights import optimizers
 if TYPE_CHECKING:
     from remanence.streams.experience import Experience
     from remanence.weights.context import Context
-    from remanence.weights.stacked import StackedPart
+    from remanence.weights.stacked_part import StackedPart
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from remanence.weights.part import Batch, Part, Step
 from remanence.weights.replay.memory import Memory
 
 if TYPE_CHECKING:
-    from remanence.weights.stacked import StackedPart
+    from remanence.weights.stacked_part import StackedPart
 
 
 @system(

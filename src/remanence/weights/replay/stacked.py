@@ -10,7 +10,7 @@ from torch import Tensor
 from remanence.errors import Unsupported
 from remanence.weights.context import Context
 from remanence.weights.replay.memory import Memory
-from remanence.weights.stacked import StackedBatch, StackedPart, StackedStep
+from remanence.weights.stacked_part import StackedBatch, StackedPart, StackedStep
 
 
 class StackedMemory:
@@ -69,12 +69,12 @@ class StackedMemory:
         later = torch.ones(len(rows), dtype=torch.bool)
         later[order[:-1]] = ordered[1:] != ordered[:-1]
         kept, rows = kept[later], rows[later]
-        new = {"x": batch.x[:, :fresh], "y": batch.y[:, :fresh], "ids": batch.ids}
-        for name, values in new.items():
+        among = kept // fresh * batch.y.shape[1] + kept % fresh
+        for name, values, chosen in (("x", batch.x, among), ("y", batch.y, among), ("ids", batch.ids, kept)):
             flat = values.flatten(0, 1)
             if name not in self.columns:
                 self.columns[name] = flat.new_zeros((len(self.memories) * self.size, *flat.shape[1:]))
-            self.columns[name].index_copy_(0, rows, flat.index_select(0, kept))
+            self.columns[name].index_copy_(0, rows, flat.index_select(0, chosen))
 
     def give_back(self) -> None:
         """Copy every memory's own rows into it."""
