@@ -92,7 +92,9 @@ class RunConfig(BaseModel):
             return self
         state = f"{path.stat().st_size} bytes, changed {path.stat().st_mtime_ns}"
         if self.data not in ("", state):
-            raise UsageError(f"{path} has changed since this configuration was written: leave its line `data` out to run on what it holds now")
+            raise UsageError(
+                f"{path} has changed since this configuration was written: leave its line `data` out to run on what it holds now"
+            )
         return self.model_copy(update={"data": state})
 
     @property

@@ -184,7 +184,8 @@ def _ray(address: str) -> Any:
         raise UsageError(
             f"no Ray cluster answers at {address!r} ({error}): start one, or use --cluster local"
         ) from None
-    register_ray()
+    register: Callable[[], None] = register_ray
+    register()
     return joblib.parallel_backend("ray")
 
 

@@ -195,8 +195,6 @@ class Trainer(Learner):
             if k == 0:
                 self._fit()  # memories are made when the first rows arrive
             cursor.k += 1
-            if k == 0:  # memories take their room when the first rows arrive
-                self._fit()
             yield self._counted(update)
 
     def _plan(self, experience: Experience) -> Plan:
