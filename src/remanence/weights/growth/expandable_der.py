@@ -38,7 +38,7 @@ from remanence.weights.replay.herding import Exemplars
     beats="er",
     variant="without channel masks and pruning, as in the authors' released code",
     training={"lr": 0.1},
-    found="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders",
+    found="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders, by final accuracy on test rows",
 )
 class ExpandableDER(Part):
     """Dynamically expandable representation.

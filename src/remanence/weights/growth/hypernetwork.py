@@ -180,7 +180,7 @@ class Routed(Head):
     beats="ewc",
     variant="chunked, with look-ahead; the task is inferred by entropy where questions come without it",
     training={"optimizer": "adam", "lr": 0.001},
-    found="best of four learning rates on split MNIST with task ids, 1,000 examples an experience, two other class orders",
+    found="best of four learning rates on split MNIST with task ids, 1,000 examples an experience, two other class orders, by final accuracy on test rows",
 )
 class Hypernetwork(Part):
     """Task-conditioned hypernetwork.
