@@ -53,6 +53,7 @@ def run_command(
                 jobs=jobs or os.cpu_count() or 1,
                 cluster=cluster,
                 watch=lambda planned, place: LiveTable(planned, place, console),
+                say=lambda text: console.print(text, soft_wrap=True),
             )
         except KeyboardInterrupt:
             print(

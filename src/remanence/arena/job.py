@@ -113,7 +113,7 @@ class Job:
                         self.progress(self.record, self.stream)
             except Diverged as error:
                 status, notes["stopped"] = "diverged", str(error)
-        return self._result(status, notes)
+        return self.result(status, notes)
 
     def _resume(self) -> None:
         path = self.settings.checkpoint
@@ -123,24 +123,24 @@ class Job:
     def _updates(self) -> Iterator[Update]:
         record = self.record
         if not record.before and not record.counts["updates"]:
-            record.before = self._scores()
+            record.before = self.scores()
         for experience in self.stream.experiences():
             if experience.index < record.experience:
                 continue
             if self._online:
                 experience = watched(experience, self.learner, self.stream, record.online)
-            every = self._probe_every(len(experience.examples))
+            every = self.updates_between_probes(len(experience.examples))
             updates = self.learner.steps(experience, record.k)
             while (update := self._next(updates)) is not None:
-                self._count(update)
+                self.count(update)
                 if every and record.k % every == 0:
-                    self._probe()
+                    self.probe()
                 if not experience.boundary:
                     self._cross_marks()
                 self._keep_now_and_then()
                 yield update
             while record.segment < (experience.index + 1 if experience.boundary else len(self._marks)):
-                self._close_segment()
+                self.close_segment()
             record.experience, record.k = experience.index + 1, 0
             record.online.passed = 0
             self._keep()
@@ -153,7 +153,7 @@ class Job:
         self.record.seconds["evaluation"] += asking
         return update
 
-    def _count(self, update: Update) -> None:
+    def count(self, update: Update) -> None:
         counts = self.record.counts
         counts["updates"] += 1
         for name in COUNTS[1:]:
@@ -162,7 +162,7 @@ class Job:
 
     # Measuring
 
-    def _probe_every(self, rows: int) -> int:
+    def updates_between_probes(self, rows: int) -> int:
         if self.settings.probe_every is not None:
             return self.settings.probe_every
         settings = getattr(self.learner, "training_settings", None)
@@ -170,19 +170,19 @@ class Job:
         updates = rows * (settings.epochs if settings is not None else 1) / size
         return max(1, round(updates / (20 if self.stream.disclosure.boundaries else 20 * len(self.stream))))
 
-    def _probe(self) -> None:
+    def probe(self) -> None:
         record = self.record
         if self.stream.prequential:
             scores = [Online.score(record.online.window, self.stream.task)]
             record.online.window = [0.0, 0.0]
         else:
-            scores = self._scores(upto=record.segment)
+            scores = self.scores(upto=record.segment)
         record.probes.append(Probe(record.counts["updates"], record.segment, scores))
         if self.log is not None:
             values = {f"score/{place}": value for place, value in enumerate(scores) if value is not None}
             self.log(record.counts["updates"], values)
 
-    def _scores(self, upto: int | None = None) -> list[float | None]:
+    def scores(self, upto: int | None = None) -> list[float | None]:
         begun = time.perf_counter()
         paired = len(self.stream.tests) == len(self.stream)
         scores: list[float | None] = [
@@ -198,15 +198,15 @@ class Job:
             self.record.segment < len(self._marks)
             and self.record.counts["examples"] >= self._marks[self.record.segment]
         ):
-            self._close_segment()
+            self.close_segment()
 
-    def _close_segment(self) -> None:
+    def close_segment(self) -> None:
         record = self.record
         if self.stream.prequential:
             record.matrix.append([Online.score(record.online.experience, self.stream.task)])
             record.online.experience = [0.0, 0.0]
         else:
-            record.matrix.append(self._scores())
+            record.matrix.append(self.scores())
         record.bytes_after.append(self.learner.footprint().total)
         record.segment += 1
 
@@ -222,7 +222,7 @@ class Job:
             self.learner.save(self.settings.checkpoint, asdict(self.record))
             self._saved_at = time.monotonic()
 
-    def _result(self, status: str, notes: dict[str, Any]) -> Result:
+    def result(self, status: str, notes: dict[str, Any]) -> Result:
         record, stream, learner = self.record, self.stream, self.learner
         final: float | None = None
         if status == "finished":

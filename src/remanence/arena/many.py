@@ -16,7 +16,7 @@ from remanence.arena.config import RunConfig
 from remanence.arena.folder import RESULTS, opened, read_json
 from remanence.arena.job import Job, Record, Settings, check_fits
 from remanence.arena.result import Result
-from remanence.errors import MissingExtra, UsageError
+from remanence.errors import MissingExtra, Unsupported, UsageError
 from remanence.learner import Recipe
 from remanence.state import write_atomically
 from remanence.streams import build as build_stream
@@ -127,6 +127,7 @@ def run_all(
     jobs: int = 1,
     cluster: str | None = None,
     watch: Callable[[list[dict[str, Any]], Path], Any] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
     """Run every job of a configuration in its folder and write ``results.json``.
 
@@ -142,26 +143,77 @@ def run_all(
         Address of a Ray cluster (``auto`` or ``local`` to start one here), instead of processes.
     watch:
         Makes a context manager that shows progress, from the jobs and the folder.
+    say:
+        Told in a sentence which learners cannot be stacked, and why.
     """
     planned = plan(config)  # checks everything before a file is written
+    groups = _stacked(config, planned, say) if config.stack else [[job] for job in planned]
     with opened(folder, config):
         with watch(planned, folder) if watch is not None else nullcontext():
-            found = list(_in_parallel(planned, folder.resolve(), jobs, cluster))
+            found = [data for group in _in_parallel(groups, folder.resolve(), jobs, cluster) for data in group]
+        order = {job["folder"]: place for place, job in enumerate(planned)}
+        found.sort(key=lambda data: order[f"{data['learner']}-{data['seed']}"])
         results = [Result.from_dict(data) for data in found]
         write_atomically(folder / RESULTS, json.dumps([r.as_dict() for r in results], indent=1))
     return results
 
 
+def _stacked(
+    config: RunConfig, planned: list[dict[str, Any]], say: Callable[[str], None]
+) -> list[list[dict[str, Any]]]:
+    """The jobs of each learner together where it can be stacked, alone where not."""
+    from remanence.weights.stacked import stack
+
+    groups = []
+    for name in config.learners:
+        mine = [job for job in planned if job["recipe"]["system"] == name]
+        try:
+            if config.online:
+                raise Unsupported("asking about every batch before it is learned goes seed by seed")
+            stack(Recipe.from_dict(mine[0]["recipe"]), [0, 1], build_stream(mine[0]["stream"]))
+            groups.append(mine)
+        except Unsupported as reason:
+            say(f"{name} is trained seed by seed: {reason}")
+            groups += [[job] for job in mine]
+    return groups
+
+
+def execute_group(group: list[dict[str, Any]], folder: str) -> list[dict[str, Any]]:
+    """Run the jobs of a group in this process, together if there are several."""
+    places = [Path(folder) / "jobs" / job["folder"] for job in group]
+    if len(group) == 1:
+        return [execute(group[0], folder)]
+    done = [read_json(place / RESULT) for place in places]
+    if all(result is not None for result in done):
+        return done
+    from remanence.arena.stacked import StackedJob
+
+    recipes = [Recipe.from_dict(job["recipe"]) for job in group]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    results = StackedJob(
+        recipes[0],
+        [recipe.seed for recipe in recipes],
+        [build_stream(job["stream"]) for job in group],
+        places,
+        Settings(group[0]["probe_every"], group[0]["online"]),
+        [ProgressFile(place / PROGRESS) for place in places],
+    ).run()
+    for place, result in zip(places, results, strict=True):
+        write_atomically(place / RESULT, json.dumps(result.as_dict()))
+    return [result.as_dict() for result in results]
+
+
 def _in_parallel(
-    planned: list[dict[str, Any]], folder: Path, jobs: int, cluster: str | None
-) -> Iterable[dict[str, Any]]:
-    if cluster is None and (jobs == 1 or len(planned) == 1):
-        for job in planned:
-            yield execute(job, str(folder))
+    groups: list[list[dict[str, Any]]], folder: Path, jobs: int, cluster: str | None
+) -> Iterable[list[dict[str, Any]]]:
+    if cluster is None and (jobs == 1 or len(groups) == 1):
+        for group in groups:
+            yield execute_group(group, str(folder))
         return
     import joblib
 
-    calls = (joblib.delayed(execute)(job, str(folder)) for job in planned)
+    calls = (joblib.delayed(execute_group)(group, str(folder)) for group in groups)
     if cluster is None:
         yield from joblib.Parallel(n_jobs=jobs, backend="loky")(calls)
         return
