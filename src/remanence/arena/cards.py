@@ -103,9 +103,9 @@ def streams_tables() -> list[Table]:
     for column in ("name", "kind", "rows", "classes", "here", "from", "licence"):
         sources.add_column(column)
     for row in listing():
-        rows = " + ".join(f"{count:,}" for count in row["rows"] if count)
+        rows = " + ".join(f"{row[part]:,}" for part in ("train", "test") if row[part])
         here = "yes" if row["here"] else "no"
-        sources.add_row(row["name"], row["kind"], rows, str(row["classes"]), here, row["origin"], row["licence"])
+        sources.add_row(row["name"], row["kind"], rows, str(row["classes"]), here, row["from"], row["licence"])
     scenarios = Table(title="scenarios (--scenario NAME:option=value,…)")
     for column in ("name", "options", "what it does"):
         scenarios.add_column(column)

