@@ -134,6 +134,7 @@ class Trainer(Learner):
                 cursor.stage, cursor.part, cursor.k = "end", 0, 0
             else:
                 yield from self._in_turn("end", experience)
+                self._fit()  # importances and copies are made when an experience ends
                 cursor.stage = "done"
 
     def _enter(self, experience: Experience, start: int) -> Cursor:
