@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from remanence.errors import StateError, Unsupported, UsageError
 from remanence.footprint import Footprint, measure
-from remanence.randomness import derive, global_generator
+from remanence.randomness import derive, global_generator, global_kept
 from remanence.state import load_tensors, read_state, write_state
 
 if TYPE_CHECKING:
@@ -192,12 +192,8 @@ class Learner(nn.Module):
         """Run each update under the lock and with a global generator of its own."""
         done = object()
         while True:
-            with self._lock:
-                outer = torch.default_generator.get_state()
-                try:
-                    update = next(updates, done)
-                finally:
-                    torch.default_generator.set_state(outer)
+            with self._lock, global_kept(self.device):
+                update = next(updates, done)
             if update is done:
                 return
             yield update  # type: ignore[misc]

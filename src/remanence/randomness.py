@@ -30,18 +30,36 @@ def generator(seed: int, *where: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *where))
 
 
-@contextmanager
-def global_generator(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Inside, torch's global generator (which dropout uses) starts from `seed`; outside, nothing changed."""
-    outer = torch.default_generator.get_state()
-    outer_cuda = None
+def seed_global(seed: int, device: torch.device | None = None) -> None:
+    """Start torch's global generators (which dropout uses), that of the device too, from `seed`."""
     torch.default_generator.manual_seed(seed)
     if device is not None and device.type == "cuda":
-        outer_cuda = torch.cuda.get_rng_state(device)
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device is not None and device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+@contextmanager
+def global_kept(device: torch.device | None = None) -> Iterator[None]:
+    """Whatever happens to torch's global generators inside, outside nothing changed."""
+    outer = torch.default_generator.get_state()
+    kind = "cpu" if device is None else device.type
+    outer_there = torch.cuda.get_rng_state(device) if kind == "cuda" and device is not None else None
+    outer_there = torch.mps.get_rng_state() if kind == "mps" else outer_there
     try:
         yield
     finally:
         torch.default_generator.set_state(outer)
-        if outer_cuda is not None and device is not None:
-            torch.cuda.set_rng_state(outer_cuda, device)
+        if outer_there is not None and kind == "cuda" and device is not None:
+            torch.cuda.set_rng_state(outer_there, device)
+        elif outer_there is not None:
+            torch.mps.set_rng_state(outer_there)
+
+
+@contextmanager
+def global_generator(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Inside, torch's global generators start from `seed`; outside, nothing changed."""
+    with global_kept(device):
+        seed_global(seed, device)
+        yield

@@ -114,7 +114,9 @@ def all_systems() -> dict[str, System]:
     for place in PLACES:
         try:
             package = importlib.import_module(f"remanence.{place}")
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name != f"remanence.{place}":
+                raise
             continue
         for found in pkgutil.walk_packages(package.__path__, f"remanence.{place}."):
             importlib.import_module(found.name)

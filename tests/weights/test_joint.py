@@ -162,3 +162,19 @@ def test_it_is_a_reference_outside_any_budget():
     assert rm.make("joint", stream, budget=10, **SMALL).reference
     with pytest.raises(rm.errors.UsageError, match="combined"):
         rm.make("joint+naive", stream)
+
+
+def test_a_run_goes_on_after_forgetting_in_the_midst_of_a_retraining(tmp_path):
+    stream = rm.streams.split("digits", experiences=5)
+    joint = rm.make("joint", stream, model="mlp:8", epochs=2)
+    experience = next(stream.experiences())
+    steps = joint.steps(experience)
+    for _ in range(20):
+        next(steps)
+    joint.forget(Request(ids=tuple(experience.examples.span(0, 50).ids.tolist())))
+    joint.save(tmp_path / "joint")
+    after = {name: tensor.clone() for name, tensor in joint.state_dict().items()}
+    assert list(steps) == []  # it retrained on what is left; nothing remains to be done
+    resumed = rm.load(tmp_path / "joint")
+    assert list(resumed.steps(experience, 20)) == []
+    assert all(torch.equal(tensor, after[name]) for name, tensor in resumed.state_dict().items())

@@ -192,7 +192,7 @@ class Attached(Trainer):
         if self._told:  # gradients are gathered over several batches, each with random numbers of its own
             self._context.where = f"main {len(self._told)}"
         ids = torch.arange(self.seen, self.seen + len(y)) if ids is None else ids
-        batch = Batch(x, y, ids, len(y))
+        batch = Batch(x, y, ids.to(x.device), len(y))
         for arrived in self._hooks["arrived"]:
             arrived(batch, self._context)
         for rehearse in self._hooks["rehearse"]:

@@ -90,6 +90,7 @@ class Joint(Trainer):
         self.kept = Kept()
         self.initial = Frozen(self.model)
         self.trained = 0
+        self._retraining: object = None
         self.tasks_seen: dict[int, list[int]] = {}
 
     @classmethod
@@ -154,12 +155,15 @@ class Joint(Trainer):
 
     def _retrain(self) -> Iterator[Update]:
         """Train on everything kept, from where the cursor stands."""
+        mine = self._retraining = object()
         total = -(-len(self.kept) // self.training_settings.batch_size) * self.training_settings.epochs
         for update in self._main(Experience(0, Everything(self.kept))):
             if self._cursor.k == total:  # only now do the answers know the new rows
                 update = replace(update, examples=len(self.kept) - self.trained)
                 self.trained, self.previous = len(self.kept), None
             yield update
+            if self._retraining is not mine:  # a request to forget came now, and retrained on what is left
+                return
 
     def _receive(self, rows: Rows) -> Batch:
         return replace(super()._receive(rows), fresh=0)
@@ -185,9 +189,10 @@ class Joint(Trainer):
             self.kept.drop(gone)
             self._renew()
             self.previous = None
-            self._cursor.k = 0
+            self._cursor.k, yielded = 0, self._cursor.yielded
             for _ in self._retrain():
                 pass
+            self._cursor.yielded = yielded
         places: dict[str, Removal] = {"rehearsal": "removed", "weights": "removed"}
         return places, count, "retrained from the initial weights on the rows that are left"
 

@@ -105,7 +105,8 @@ def put(optimizer: Optimizer, named: Mapping[str, nn.Parameter], kept: Mapping[s
             wider = value.new_zeros(parameter.shape)
             wider[tuple(slice(0, size) for size in value.shape)] = value
             value = wider
-        optimizer.state[parameter][key] = value.clone()
+        # torch counts steps on the CPU, wherever the parameters are
+        optimizer.state[parameter][key] = value.to(parameter.device).clone() if value.dim() else value.cpu().clone()
 
 
 def preview(optimizer: Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.learner import Update
-from remanence.randomness import derive
+from remanence.randomness import derive, seed_global
 from remanence.streams.experience import Experience, InMemory
 from remanence.weights import optimizers
 from remanence.weights.objective import plain_objective
@@ -52,7 +52,7 @@ def phase(
     experience = Experience(context.experience, _NOTHING)
     for k in range(cursor.marks.get(mark, 0), updates):
         context.k = k
-        torch.default_generator.manual_seed(derive(trainer.seed, "noise", context.experience, mark, k))
+        seed_global(derive(trainer.seed, "noise", context.experience, mark, k), trainer.device)
         if whole["schedule"] == "cosine":
             optimizers.set_rates(optimizer, 0.5 * (1 + math.cos(math.pi * k / updates)))
         context.forwards = context.backwards = context.steps = 0
@@ -77,6 +77,7 @@ def phase(
         rows = len(step.batch)
         yield Update(0, rows, rows + context.forwards, rows + context.backwards, 1 + context.steps, value)
     trainer._phase_optimizer = None
+    context.k = 0  # what is drawn next must not depend on whether the last updates ran in this process
 
 
 _NOTHING = InMemory(torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.int64))

@@ -45,6 +45,11 @@ class StackedTrainer:
         for learner in learners:
             if not isinstance(learner, Trainer):
                 raise Unsupported(f"{type(learner).__name__} has no training loop to stack: run the seeds one by one")
+            if learner.memory is not None and learner.memory.elastic:
+                raise Unsupported(
+                    "the rehearsal memory gives up rows of each seed to keep the budget: give it a size, or run the "
+                    "seeds one by one"
+                )
             self._learners.append(learner)
         self.seeds = [learner.seed for learner in self._learners]
         self.stopped: dict[int, str] = {}
@@ -91,6 +96,7 @@ class StackedTrainer:
             cursor.stage, cursor.part, cursor.k = "end", 0, 0
         yield from self._in_turn("end", each)
         for learner in self._learners:
+            learner._fit()
             learner._cursor.stage = "done"
 
     def learn(self, experience: Experience | Sequence[Experience]) -> StackedTrainer:
@@ -124,7 +130,8 @@ class StackedTrainer:
                 context.k = k
                 if cosine:
                     optimizers.set_rates(optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
-                step = StackedStep(context, contexts, _cut(each, [plan[k] for plan in plans]), k, total)
+                batch = _cut(each, [plan[k] for plan in plans], self._learners[0].device)
+                step = StackedStep(context, contexts, batch, k, total)
                 updates = self._update(step, model, optimizer)
                 for learner in self._learners:
                     learner._cursor.k += 1
@@ -258,16 +265,16 @@ def _needs_gradients(part: StackedPart) -> bool:
     return any(getattr(type(part), hook) is not getattr(StackedPart, hook) for hook in ("loss", "gradient"))
 
 
-def _cut(each: Sequence[Experience], places: list[Tensor]) -> StackedBatch:
+def _cut(each: Sequence[Experience], places: list[Tensor], device: torch.device) -> StackedBatch:
     """The new rows of every seed, read in one go where all seeds learn the same examples."""
     count, seeds = len(places[0]), len(places)
     if any(len(place) != count for place in places):
         raise Unsupported("the seeds' batches have different sizes: run the seeds one by one")
     if all(own.examples is each[0].examples for own in each):
-        x, y, ids = each[0].examples.cut(torch.cat(places))
+        x, y, ids = (column.to(device) for column in each[0].examples.cut(torch.cat(places)))
         return StackedBatch(x.view(seeds, count, *x.shape[1:]), y.view(seeds, count), ids.view(seeds, count), count)
     cut = [own.examples.cut(place) for own, place in zip(each, places, strict=True)]
-    x, y, ids = (torch.stack(column) for column in zip(*cut, strict=True))
+    x, y, ids = (torch.stack(column).to(device) for column in zip(*cut, strict=True))
     return StackedBatch(x, y, ids, count)
 
 

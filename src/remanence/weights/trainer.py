@@ -15,7 +15,7 @@ from remanence.errors import BudgetError, Diverged, StateError, Unsupported, Usa
 from remanence.footprint import format_bytes
 from remanence.learner import Answer, Learner, Removal, Request, Update
 from remanence.models.model import Frozen, Model, split
-from remanence.randomness import derive
+from remanence.randomness import derive, seed_global
 from remanence.streams.experience import Experience, Rows
 from remanence.training import Training, pick_device
 from remanence.weights import optimizers
@@ -134,7 +134,7 @@ class Trainer(Learner):
                 cursor.stage, cursor.part, cursor.k = "end", 0, 0
             else:
                 yield from self._in_turn("end", experience)
-                self._fit()  # importances and copies are made when an experience ends
+                self._fit()  # importances, Gaussians and the like are made when an experience ends
                 cursor.stage = "done"
 
     def _enter(self, experience: Experience, start: int) -> Cursor:
@@ -160,7 +160,7 @@ class Trainer(Learner):
         """Run `begin` or `end` of every part, from where the cursor stands."""
         cursor = self._cursor
         while cursor.part < len(self._parts):
-            self._context.where = f"{hook} {cursor.part}"
+            self._context.where, self._context.k = f"{hook} {cursor.part}", 0
             for update in getattr(self._parts[cursor.part], hook)(self._context, experience) or ():
                 yield self._counted(update)
             cursor.part += 1
@@ -186,11 +186,7 @@ class Trainer(Learner):
             group["lr"] = group["base"]
         while cursor.k < total:
             k = context.k = cursor.k
-            torch.default_generator.manual_seed((noise + k) & 0x7FFFFFFFFFFFFFFF)
-            if self.device.type == "cuda":
-                torch.cuda.manual_seed((noise + k) & 0x7FFFFFFFFFFFFFFF)
-            if self.training_settings.schedule == "cosine":
-                optimizers.set_rates(self.optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
+            seed_global((noise + k) & 0x7FFFFFFFFFFFFFFF, self.device)
             rows = examples.learn(plan[k])
             update = self._update(experience, self._receive(rows), k, total)
             if k == 0:
@@ -222,7 +218,7 @@ class Trainer(Learner):
         """Put new rows on the device and let the head grow for labels that nobody announced."""
         x, y, ids = rows
         if self.device.type != "cpu":
-            x, y = x.to(self.device), y.to(self.device)
+            x, y, ids = x.to(self.device), y.to(self.device), ids.to(self.device)
         head = self.model.head
         if head.outputs == 0:
             new = head.unseen(y)
@@ -245,6 +241,8 @@ class Trainer(Learner):
             if added is not None:
                 loss = loss + added
         step.loss = loss
+        if self.training_settings.schedule == "cosine":  # here, since growth may have made a new optimizer
+            optimizers.set_rates(self.optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
         value = self._change(step, self.optimizer, hooks)
         object.__setattr__(self, "seen", self.seen + batch.fresh)  # a module's own way looks through all its parts
         rows = len(batch)
@@ -270,6 +268,8 @@ class Trainer(Learner):
             else:
                 step.features = model.from_entry(batch.x, batch.entry)
             step.scores = head(step.features)
+        if self.training_settings.precision == "bf16":  # losses and memories are computed in full precision
+            step.features, step.scores = _full(step.features), _full(step.scores)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.training_settings.precision == "bf16":
@@ -454,6 +454,10 @@ class Trainer(Learner):
         self.previous = Frozen(self.model) if structure["previous"] else None
         super().restructure(structure)
         self.to(self.device)
+
+
+def _full(values: Tensor) -> Tensor:
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 _AS_IT_IS = nullcontext()

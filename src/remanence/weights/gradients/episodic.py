@@ -48,14 +48,15 @@ class EpisodicMemory(Memory):
     def keep_latest(self, batch: Batch, task: int) -> None:
         """Keep as many of the new rows as the task's share holds, the latest of them."""
         held, fresh = len(self), batch.fresh
-        own = self.slots_of(task) if held else torch.empty(0, dtype=torch.int64)
+        device = batch.x.device
+        own = self.slots_of(task) if held else torch.empty(0, dtype=torch.int64, device=device)
         others = held - len(own)
         tasks = len(self.held_tasks()) + (len(own) == 0)
         share = max(1, self.size // tasks, self.size - others)
         wanted = min(len(own) + fresh, max(share, len(own)))
         written = min(fresh, wanted)
         added = wanted - len(own)
-        free = torch.arange(held, min(self.size, held + added))
+        free = torch.arange(held, min(self.size, held + added), device=device)
         taken = self._oldest_of_largest(task, added - len(free))
         replaced = self._oldest(own, written - added)
         slots = torch.cat([replaced, free, taken]).sort().values
@@ -65,7 +66,7 @@ class EpisodicMemory(Memory):
         self.counts[1] += fresh
 
     def _column(self, name: str) -> Tensor:
-        return self.extra(name)[: len(self)] if len(self) else torch.empty(0, dtype=torch.int64)
+        return self.extra(name)[: len(self)] if len(self) else torch.empty(0, dtype=torch.int64, device=self.y.device)
 
     def _oldest(self, slots: Tensor, count: int) -> Tensor:
         if count <= 0:
@@ -74,13 +75,13 @@ class EpisodicMemory(Memory):
 
     def _oldest_of_largest(self, task: int, count: int) -> Tensor:
         """The slots by giving up which the other tasks stay as equal as they can."""
-        if count <= 0:
-            return torch.empty(0, dtype=torch.int64)
         slots = self.slots_but(task)
+        if count <= 0:
+            return slots[:0]
         slots = slots[self._column("number")[slots].argsort(descending=True)]
         slots = slots[self._column("task")[slots].argsort(stable=True)]
         _, place, sizes = torch.unique_consecutive(self._column("task")[slots], return_inverse=True, return_counts=True)
-        newer = torch.arange(len(slots)) - (sizes.cumsum(0) - sizes)[place]
+        newer = torch.arange(len(slots), device=slots.device) - (sizes.cumsum(0) - sizes)[place]
         return slots[newer.argsort(descending=True, stable=True)[:count]]
 
 

@@ -8,7 +8,7 @@ experience, in bytes and in every forward pass.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -93,6 +93,7 @@ class ExpandableDER(Part):
     """
 
     needs = frozenset({"boundaries", "classes", "a second reading"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
 
     @validated
     def __init__(

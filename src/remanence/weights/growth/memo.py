@@ -8,7 +8,7 @@ give up the bytes that a block takes; each update passes through all blocks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -91,6 +91,7 @@ class MEMO(Part):
     """
 
     needs = frozenset({"boundaries", "classes", "a second reading"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
 
     @validated
     def __init__(

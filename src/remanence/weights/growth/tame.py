@@ -311,7 +311,7 @@ class TAME(Part):
 
     def end(self, context: Context, experience: Experience) -> Iterator[Update]:
         experts = len(self.filled)
-        if experts == 1:
+        if experts == 1 or not len(self.memory):  # all may have been forgotten
             return
         if context.once("selector"):
             inputs = self.memory.x[0].numel()

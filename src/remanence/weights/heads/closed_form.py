@@ -47,6 +47,8 @@ class ClosedForm(Learner):
         self.classes: list[int] = []
         self.position = (-1, 0)
         self.budget: int | None = None
+        self.elastic = False
+        """Whether it may become smaller to keep a budget: where the budget chose its size, and no person."""
 
     @classmethod
     def build(cls, recipe: Recipe, settings: dict[str, Any], model: nn.Module | None, budget: int | None) -> Self:
@@ -62,8 +64,9 @@ class ClosedForm(Learner):
         else:
             inputs = int(torch.tensor(recipe.shape).prod())
         size = Training.read(recipe.training).batch_size
-        made = cls(inputs, encoder, seed=recipe.seed, batch_size=size, **cls.sized(inputs, settings, budget))
-        made.budget, made.recipe = budget, recipe
+        sized = cls.sized(inputs, settings, budget)
+        made = cls(inputs, encoder, seed=recipe.seed, batch_size=size, **sized)
+        made.budget, made.elastic, made.recipe = budget, sized != settings, recipe
         made._fit()
         return made
 
@@ -121,14 +124,22 @@ class ClosedForm(Learner):
             self._fit()
 
     def _fit(self) -> None:
-        """Refuse to hold more than the budget."""
-        held = self.footprint().total if self.budget is not None else 0
-        if self.budget is not None and held > self.budget:
+        """Keep the budget: become smaller where that is possible, else refuse."""
+        if self.budget is None:
+            return
+        held = self.footprint().total
+        if held > self.budget and self.elastic:
+            self._shrink(held - self.budget)
+            held = self.footprint().total
+        if held > self.budget:
             raise BudgetError(
                 f"{self.recipe.system if self.recipe else type(self).__name__} holds {format_bytes(held)} for "
                 f"{len(self.classes)} classes, more than the budget of {format_bytes(self.budget)}: "
                 "raise --budget or set a smaller size"
             )
+
+    def _shrink(self, excess: int) -> None:
+        """Give up at least `excess` bytes, where that is possible."""
 
     def _widen(self, old: int, new: int) -> None:
         """Make room for the columns from `old` up to `new`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -89,6 +89,7 @@ class SLCA(Part):
     """
 
     needs = frozenset({"boundaries", "a second reading"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
 
     @validated
     def __init__(

@@ -97,12 +97,15 @@ class Memory(nn.Module):
         """Put the batch's `rows` into `slots`; `extras` are columns aligned with the new rows of the batch."""
         if batch.y is None:
             raise UsageError("rows without targets were offered to a rehearsal memory: it keeps labelled rows only")
-        columns = {"x": batch.x, "y": batch.y, "ids": batch.ids}
-        columns |= {f"extra_{name}": value for name, value in (extras or {}).items()}
-        for name, values in columns.items():
-            self._place(name, values).index_copy_(0, slots, values.index_select(0, rows))
         if self.counts[0] < self.size:
             self.counts[0] = max(self.counts[0], int(slots.max()) + 1)
+        columns = {"x": batch.x, "y": batch.y, "ids": batch.ids}
+        columns |= {f"extra_{name}": value for name, value in (extras or {}).items()}
+        device = batch.x.device  # all columns lie where the rows do; slots are drawn on the CPU
+        slots, rows = slots.to(device), rows.to(device)
+        for name, values in columns.items():
+            there = values.to(device)
+            self._place(name, there).index_copy_(0, slots, there.index_select(0, rows))
 
     def _place(self, name: str, like: Tensor) -> Tensor:
         held = self._buffers.get(name)
@@ -132,6 +135,7 @@ class Memory(nn.Module):
 
     def batch(self, slots: Tensor) -> Batch:
         """Remembered rows as a batch of their own."""
+        slots = slots.to(self.y.device)
         extras = {name.removeprefix("extra_"): self._buffers[name][slots] for name in self.extra_names}  # type: ignore[index]
         return Batch(self.x[slots], self.y[slots], self.ids[slots], 0, slots, extras=extras)
 
@@ -139,6 +143,7 @@ class Memory(nn.Module):
         """The batch with remembered rows behind its own."""
         if batch.y is None:
             raise UsageError("remembered rows were added to a batch without targets")
+        slots = slots.to(self.y.device)
         extras = {name.removeprefix("extra_"): self._buffers[name][slots] for name in self.extra_names}  # type: ignore[index]
         return Batch(
             torch.cat([batch.x, self.x.index_select(0, slots)]),
@@ -163,12 +168,18 @@ class Memory(nn.Module):
         held = len(self)
         if not held:
             return 0
-        gone = torch.isin(self.ids[:held], torch.tensor(request.ids, dtype=torch.int64))
+        gone = torch.isin(self.ids[:held], torch.tensor(request.ids, dtype=torch.int64, device=self.ids.device))
         if request.label is not None:
             gone |= self.y[:held] == request.label
         if request.x is not None:
-            asked = request.x.to(self.x.dtype).flatten(1)
-            gone |= (self.x[:held].flatten(1).unsqueeze(1) == asked.unsqueeze(0)).all(2).any(1)
+            if request.x.shape[1:] != self.x.shape[1:]:
+                raise UsageError(
+                    f"rows of shape {tuple(request.x.shape[1:])} were to be forgotten, those kept are "
+                    f"{tuple(self.x.shape[1:])}: give them as the stream did"
+                )
+            kept = self.x[:held].flatten(1)
+            for row in request.x.to(self.x).flatten(1):  # one by one: all at once would hold their product
+                gone |= (kept == row).all(1)
         self.keep((~gone).nonzero().squeeze(1))
         return int(gone.sum())
 

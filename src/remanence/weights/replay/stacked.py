@@ -38,7 +38,7 @@ class StackedMemory:
             memory.draw(count, context.generator("rehearse"))
             for memory, context in zip(self.memories, contexts, strict=True)
         ]
-        return torch.stack(drawn).add_(self.offsets).flatten()
+        return torch.stack(drawn).add_(self.offsets).flatten().to(self.columns["y"].device)
 
     def behind(self, batch: StackedBatch, rows: Tensor) -> StackedBatch:
         """The batch with remembered rows behind each seed's own."""
@@ -69,6 +69,7 @@ class StackedMemory:
         later = torch.ones(len(rows), dtype=torch.bool)
         later[order[:-1]] = ordered[1:] != ordered[:-1]
         kept, rows = kept[later], rows[later]
+        kept, rows = kept.to(batch.y.device), rows.to(batch.y.device)
         among = kept // fresh * batch.y.shape[1] + kept % fresh
         for name, values, chosen in (("x", batch.x, among), ("y", batch.y, among), ("ids", batch.ids, kept)):
             flat = values.flatten(0, 1)
