@@ -69,6 +69,12 @@ def test_a_model_whose_head_another_learner_took_is_refused(digits):
         rm.make("naive", digits, model=net)
 
 
+def test_a_budget_may_be_written_as_on_the_command_line(digits):
+    assert rm.make("er", digits, budget="200KB").budget == rm.make("er", digits, budget=200_000).budget == 200_000
+    with pytest.raises(UsageError, match="the budget '200 bananas' is not a number of bytes"):
+        rm.make("er", digits, budget="200 bananas")
+
+
 @pytest.mark.parametrize("name", ["naive", "joint"])
 def test_several_epochs_are_refused_where_a_stream_is_read_once(digits, name):
     stream = rm.streams.online(rm.streams.limit(digits, examples=20))
