@@ -362,9 +362,10 @@ class Trainer(Learner):
         footprint = self.footprint()
         if footprint.total > self.budget:
             held = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in footprint.bytes.items())
+            smaller = "a smaller --model" + (" or size of the memory" if "rehearsal" in footprint.bytes else "")
             raise BudgetError(
                 f"the learner holds {format_bytes(footprint.total)} ({held}), more than the budget of "
-                f"{format_bytes(self.budget)}: raise --budget or choose a smaller --model"
+                f"{format_bytes(self.budget)}: raise --budget or choose {smaller}"
             )
 
     # Optimizer

@@ -135,7 +135,7 @@ class ClosedForm(Learner):
             raise BudgetError(
                 f"{self.recipe.system if self.recipe else type(self).__name__} holds {format_bytes(held)} for "
                 f"{len(self.classes)} classes, more than the budget of {format_bytes(self.budget)}: "
-                "raise --budget or set a smaller size"
+                "raise --budget"
             )
 
     def _shrink(self, excess: int) -> None:
