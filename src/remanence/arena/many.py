@@ -18,7 +18,7 @@ from remanence.arena.config import RunConfig
 from remanence.arena.folder import RESULTS, opened, read_json
 from remanence.arena.job import Job, Record, Settings, check_fits
 from remanence.arena.result import Result
-from remanence.errors import MissingExtra, Unsupported, UsageError
+from remanence.errors import BudgetError, MissingExtra, Unsupported, UsageError
 from remanence.learner import Recipe
 from remanence.state import write_atomically
 from remanence.streams import build as build_stream
@@ -83,7 +83,12 @@ def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
         place / CHECKPOINT,
         every_updates=job.get("checkpoint_every", CHECKPOINT_EVERY),
     )
-    result = Job(learner, stream, settings, ProgressFile(place / PROGRESS)).run().as_dict()
+    driven = Job(learner, stream, settings, ProgressFile(place / PROGRESS))
+    try:
+        found = driven.run()
+    except BudgetError as error:  # this learner is refused, the others go on
+        found = driven.result("refused", {"stopped": str(error)})
+    result = found.as_dict()
     write_atomically(place / RESULT, json.dumps(result))
     return result
 
@@ -161,6 +166,8 @@ def run_all(
         order = {job["folder"]: place for place, job in enumerate(planned)}
         found.sort(key=lambda data: order[f"{data['learner']}-{data['seed']}"])
         results = [Result.from_dict(data) for data in found]
+        if all(result.status == "refused" for result in results):
+            raise BudgetError(results[0].notes["stopped"])
         write_atomically(folder / RESULTS, json.dumps([r.as_dict() for r in results], indent=1))
     return results
 

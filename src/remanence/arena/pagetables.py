@@ -43,7 +43,7 @@ def results_table(rows: Sequence[Row], units: Units) -> str:
 def _tags(row: Row) -> str:
     tags = '<span class="tag">reference</span>' if row.reference else ""
     if row.diverged:
-        tags += f'<span class="tag warn">{row.diverged} of {len(row.results)} diverged</span>'
+        tags += f'<span class="tag warn">{row.diverged} of {len(row.results)} stopped</span>'
     return tags
 
 

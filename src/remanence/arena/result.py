@@ -28,9 +28,9 @@ class Result:
     learner, seed:
         Which run this is.
     status:
-        ``finished``, or ``diverged`` where the loss became NaN.
+        ``finished``, ``diverged`` where the loss became NaN, or ``refused`` where the budget did not suffice.
     accuracy:
-        Final score, mean over test sets (prequential: mean over the whole stream). None if diverged.
+        Final score, mean over test sets (prequential: mean over the whole stream). None unless finished.
         The metric is named by `metric`; for regression it is the root mean squared error.
     matrix:
         Row i: the score on each test set after experience i (prequential: one score per experience).

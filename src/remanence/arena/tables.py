@@ -54,10 +54,11 @@ def final_tables(results: Sequence[Result]) -> list[Table]:
     for kind in kinds:
         split.add_column(kind, justify="right", no_wrap=True)
     for name, group in by_learner(results):
-        diverged = sum(result.status == "diverged" for result in group)
+        stopped = {status: sum(r.status == status for r in group) for status in ("diverged", "refused")}
         label = f"{name} *" if group[0].reference else name
-        if diverged:
-            label += f" [red]({diverged} of {len(group)} diverged)[/red]"
+        for status, count in stopped.items():
+            if count:
+                label += f" [red]({count} of {len(group)} {status})[/red]"
         cells = [spread([r.accuracy for r in group])]
         if matrix:
             cells += [spread([r.forgetting for r in group], 2), spread([r.worst_dip for r in group], 2)]
@@ -69,6 +70,9 @@ def final_tables(results: Sequence[Result]) -> list[Table]:
     notes = "seconds: learning + evaluation"
     if any(result.reference for result in results):
         notes += "\n* a reference row, outside any budget"
+    for name, group in by_learner(results):
+        reasons = dict.fromkeys(str(r.notes["stopped"]) for r in group if "stopped" in r.notes)
+        notes += "".join(f"\n{name}: {reason}" for reason in list(reasons)[:1])
     main.caption = notes
     return [main, split]
 
