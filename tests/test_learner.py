@@ -62,6 +62,30 @@ def test_foreign_and_missing_files_are_refused(tmp_path):
         rm.load(tmp_path / "text")
 
 
+def test_a_model_whose_head_another_learner_took_is_refused(digits):
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10))
+    rm.make("er", digits, model=net)
+    with pytest.raises(UsageError, match=r"built around this model before, and took its layer '3' off"):
+        rm.make("naive", digits, model=net)
+
+
+def test_a_budget_may_be_written_as_on_the_command_line(digits):
+    assert rm.make("er", digits, budget="200KB").budget == rm.make("er", digits, budget=200_000).budget == 200_000
+    with pytest.raises(UsageError, match="the budget '200 bananas' is not a number of bytes"):
+        rm.make("er", digits, budget="200 bananas")
+
+
+@pytest.mark.parametrize("name", ["naive", "joint"])
+def test_several_epochs_are_refused_where_a_stream_is_read_once(digits, name):
+    stream = rm.streams.online(rm.streams.limit(digits, examples=20))
+    learner = rm.make(name, stream, epochs=2)
+    if name == "joint":  # which keeps the rows itself
+        learner.learn(next(stream.experiences()))
+    else:
+        with pytest.raises(UsageError, match="read once only: use epochs 1"):
+            learner.learn(next(stream.experiences()))
+
+
 def test_a_request_names_something():
     with pytest.raises(UsageError, match="nothing was named"):
         rm.Request()

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from remanence.errors import NeedsError, StateError, UsageError, nearest
+from remanence.footprint import parse_bytes
 from remanence.hyperparameters import Hyperparameter, hyperparameters
 from remanence.learner import Learner, Recipe
 from remanence.training import Training
@@ -239,7 +240,7 @@ def make(
     *,
     model: str | nn.Module | None = None,
     seed: int = 0,
-    budget: int | None = None,
+    budget: int | str | None = None,
     **settings: Any,
 ) -> Learner:
     """Build a learner by name for a stream.
@@ -255,7 +256,7 @@ def make(
     seed:
         From which every random number is derived.
     budget:
-        The largest footprint in bytes.
+        The largest footprint: a number of bytes, or ``"200KB"``.
     **settings:
         Hyperparameters of the system and training settings, by name.
 
@@ -272,7 +273,8 @@ def make(
     >>> rm.make("er", rm.streams.split("digits", experiences=5), size=20, lr=0.1).parts[0].memory.size
     20
     """
-    recipe = recipe_for(name, stream, model=model, seed=seed, budget=budget, settings=settings)
+    size = None if budget is None else parse_bytes(budget)
+    recipe = recipe_for(name, stream, model=model, seed=seed, budget=size, settings=settings)
     made = build(recipe, model if isinstance(model, nn.Module) else None)
     refuse_unmet(name, made.needs, stream)
     return made

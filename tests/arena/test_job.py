@@ -138,3 +138,8 @@ def test_an_empty_experience_is_refused(digits):
     stream = dataclasses.replace(digits, segments=[nothing], tests=[TestSet("t", digits.tests[0].x, digits.tests[0].y)])
     with pytest.raises(rm.errors.UsageError, match="no examples"):
         Job(rm.make("naive", stream), stream).run()
+
+
+def test_what_is_made_when_an_experience_ends_counts_towards_the_budget(digits):
+    with pytest.raises(BudgetError, match="importances"):
+        Job(rm.make("ewc", digits, budget=120_000), digits).run()

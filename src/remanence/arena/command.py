@@ -38,10 +38,6 @@ def run_command(
     """Run a configuration, or go on with it, and print what came of it."""
     console = Console(stderr=as_json)
     resolved = resolve(flags, training, table, pairs, config, console)
-    if deterministic:
-        import torch
-
-        torch.use_deterministic_algorithms(True)
     folder = out or default_folder(resolved, fresh)
     results = finished(folder, resolved)
     if results is None:
@@ -54,6 +50,7 @@ def run_command(
                 cluster=cluster,
                 watch=lambda planned, place: LiveTable(planned, place, console),
                 say=lambda text: console.print(text, soft_wrap=True),
+                deterministic=deterministic,
             )
         except KeyboardInterrupt:
             print(

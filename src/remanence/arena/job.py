@@ -258,7 +258,7 @@ class Job:
             probes=record.probes,
             tests=[test.name for test in stream.tests] or [segment.name for segment in stream.segments],
             reference=learner.reference,
-            notes=notes,
+            notes=notes if recipe is None or recipe.budget is None else {**notes, "budget": recipe.budget},
         )
 
 

@@ -11,6 +11,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from remanence import systems
 from remanence.arena.config import RunConfig
 from remanence.arena.folder import RESULTS, opened, read_json
@@ -72,6 +74,8 @@ def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
     stream = _stream(json.dumps(job["stream"], sort_keys=True))
     recipe = Recipe.from_dict(job["recipe"])
     learner = systems.build(recipe)
+    if job.get("deterministic"):
+        torch.use_deterministic_algorithms(True)
     place.mkdir(parents=True, exist_ok=True)
     settings = Settings(
         job["probe_every"],
@@ -128,6 +132,7 @@ def run_all(
     cluster: str | None = None,
     watch: Callable[[list[dict[str, Any]], Path], Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
+    deterministic: bool = False,
 ) -> list[Result]:
     """Run every job of a configuration in its folder and write ``results.json``.
 
@@ -145,8 +150,10 @@ def run_all(
         Makes a context manager that shows progress, from the jobs and the folder.
     say:
         Told in a sentence which learners cannot be stacked, and why.
+    deterministic:
+        Refuse operations that torch cannot repeat to the bit.
     """
-    planned = plan(config)  # checks everything before a file is written
+    planned = [{**job, "deterministic": deterministic} for job in plan(config)]  # checks all before a file is written
     groups = _stacked(config, planned, say) if config.stack else [[job] for job in planned]
     with opened(folder, config):
         with watch(planned, folder) if watch is not None else nullcontext():

@@ -103,6 +103,10 @@ class Frozen(Model):
         return self
 
 
+class TakenOff(nn.Identity):
+    """Stands where the last layer of a user's network was."""
+
+
 def split(module: nn.Module, head: str | None = None, *, outputs: int = 0, seed: int = 0) -> Model:
     """Turn any module into a body and a growing head by taking its last linear layer off.
 
@@ -118,7 +122,7 @@ def split(module: nn.Module, head: str | None = None, *, outputs: int = 0, seed:
     Raises
     ------
     UsageError
-        If there is no such layer, or it is not linear.
+        If there is no such layer, it is not linear, or another learner has taken the head off before.
 
     Example
     -------
@@ -127,6 +131,12 @@ def split(module: nn.Module, head: str | None = None, *, outputs: int = 0, seed:
     """
     if isinstance(module, Model):
         return module
+    taken = next((name for name, layer in module.named_modules() if isinstance(layer, TakenOff)), None)
+    if taken is not None:  # the next linear layer is no head, and two learners would train the same weights
+        raise UsageError(
+            f"a learner was built around this model before, and took its layer {taken!r} off: "
+            "build the model anew, or hand over a copy made before that"
+        )
     linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear) and name]
     name = head or (linear[-1] if linear else None)
     if name is None:
@@ -139,5 +149,5 @@ def split(module: nn.Module, head: str | None = None, *, outputs: int = 0, seed:
         raise UsageError(
             f"the layer {name!r} is {type(last).__name__}, expected Linear: name one of {', '.join(linear)}"
         )
-    module.set_submodule(name, nn.Identity())
+    module.set_submodule(name, TakenOff())
     return Model(module, LinearHead(last.in_features, outputs, seed))

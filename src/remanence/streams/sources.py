@@ -279,6 +279,7 @@ def _hub(source: Source) -> Stream:
         x, y = halves[0]
         asked = torch.arange(len(y)) % 5 == 4
         halves = [(x[~asked], y[~asked]), (x[asked], y[asked])]
+        notes["train"] = len(halves[0][1])
         notes["test"] = "every fifth training example, as there is no test split"
     defaults = _IMAGES if kind == "image" else _TEXTS
     found = Source(source.name, source.hub, kind=kind, class_names=names, licence=source.licence, defaults=defaults)

@@ -110,7 +110,7 @@ class Joint(Trainer):
 
     def _steps(self, experience: Experience, start: int) -> Iterator[Update]:
         # The rows are kept here, so that several passes need no second reading of the stream.
-        cursor = self._enter(replace(experience, boundary=True), start)
+        cursor = self._enter(replace(experience, boundary=True, again=True), start)
         self._context.experience = 0  # every retraining draws as if all rows were one first experience
         while cursor.stage != "done":
             taken = cursor.marks.get("taken", 0)

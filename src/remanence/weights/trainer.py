@@ -154,6 +154,10 @@ class Trainer(Learner):
             raise UsageError(
                 f"epochs is {self.training_settings.epochs}, but a stream without boundaries passes once: use epochs 1"
             )
+        if not experience.again and self.training_settings.epochs > 1:
+            raise UsageError(
+                f"epochs is {self.training_settings.epochs}, but this stream may be read once only: use epochs 1"
+            )
         return self._cursor
 
     def _in_turn(self, hook: str, experience: Experience) -> Iterator[Update]:

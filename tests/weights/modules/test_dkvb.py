@@ -87,3 +87,11 @@ def test_placed_keys_lie_closer_to_the_rows_than_random_ones():
     keys.place([z[:100], z[100:]], 0.95, torch.Generator().manual_seed(1), 10)
     assert distance() < before / 2
     assert bool(keys.placed)
+
+
+def test_a_single_batch_of_near_rows_spreads_over_the_keys():
+    draw = torch.Generator().manual_seed(0)
+    z = torch.nn.functional.normalize(torch.randn(500, 384, generator=draw), dim=1)  # far from the keys' first places
+    keys = Keys(384, books=2, pairs=256, width=8, seed=0).train()
+    keys.place([z], 0.95, draw, 10)
+    assert min(len(book.unique()) for book in keys(z).T) > 192

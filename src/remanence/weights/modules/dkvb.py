@@ -66,21 +66,22 @@ class Keys(nn.Module):
 
     def place(self, batches: list[Tensor], decay: float, draw: torch.Generator, passes: int) -> None:
         """Move the keys among the features by moving averages, those nobody chooses to a random row."""
-        counts = torch.ones(self.keys.shape[:2], device=self.keys.device)
-        sums = self.keys.clone()
+        counts = torch.zeros(self.keys.shape[:2], device=self.keys.device)
+        sums = torch.zeros_like(self.keys)
         for _ in range(passes):
             for features in batches:
                 rows = self.projected(features)
                 chosen = one_hot(self.nearest(rows), self.pairs).to(rows.dtype)
                 counts = decay * counts + (1 - decay) * chosen.sum(1)
                 sums = decay * sums + (1 - decay) * chosen.transpose(1, 2) @ rows
-                self.keys = sums / counts.clamp(min=1e-5).unsqueeze(2)
-                dead = counts < 0.1 * rows.shape[1] / self.pairs
+                # Keys start far from the rows: one that was not yet chosen must not keep its place, however few batches.
+                few = 0.1 * rows.shape[1] / self.pairs
+                dead = counts < few
                 picks = torch.randint(rows.shape[1], dead.shape, generator=draw).to(rows.device)
                 fresh = rows.gather(1, picks.unsqueeze(2).expand(-1, -1, rows.shape[2]))
-                self.keys = torch.where(dead.unsqueeze(2), fresh, self.keys)
-                counts = torch.where(dead, torch.ones_like(counts), counts)
-                sums = torch.where(dead.unsqueeze(2), fresh, sums)
+                counts = torch.where(dead, torch.full_like(counts, few), counts)
+                sums = torch.where(dead.unsqueeze(2), few * fresh, sums)
+                self.keys = sums / counts.unsqueeze(2)
         self.placed.fill_(True)
 
 
@@ -112,7 +113,7 @@ class Values(Head):
     ),
     beats="naive",
     training={"lr": 30.0},
-    found="lr among 30, 100, 300 on digits in two other class orders, where they did not differ, by final accuracy on test rows",
+    found="lr among 3, 10, 30, 100, 300 on digits in two other class orders, where 3 to 30 did not differ, by final accuracy on held-out training rows",
     variant="keys placed on the first experience, without its labels; values vote by their mean",
 )
 class Bottleneck(Part):
@@ -156,9 +157,9 @@ class Bottleneck(Part):
     ----------
     The paper places keys on a data set of its own and has 256 codebooks of 4,096 pairs of width 14; here
     keys are placed on what is at hand, the inputs of the first experience, and the defaults are smaller.
-    Keys placed on two classes serve others badly: measured on digits, two classes at a time, the final
-    accuracy is 0.20 to 0.38, little above a linear layer's 0.20, and 0.02 on the vectors of CLINC150 at
-    one pass. The learning rate grows with the number of codebooks, since each value gets its share of the gradient.
+    Keys placed on two classes of digits serve the others, too: two classes at a time, the final accuracy is
+    0.77 where a linear layer has 0.20; on the vectors of CLINC150, ten intents at a time, 0.78 where it has
+    0.14, both in one pass. The learning rate grows with the number of codebooks, since each value gets its share of the gradient.
     """
 
     needs: frozenset[str] = frozenset({"boundaries", "a second reading"})

@@ -31,7 +31,8 @@ from remanence.weights.replay.er import Rehearsal
     ),
     beats="er",
     training={"lr": 0.1},
-    found="lr among 0.01, 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows",
+    on={"clinc150": {"lr": 30.0}},
+    found="lr among 0.01, 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
     variant="squared difference of scores, mean over rows and over the classes known when they were kept",
 )
 class DarkExperience(Rehearsal):
