@@ -136,7 +136,7 @@ def systems(
     like: Annotated[Text, typer.Option(help="Only those whose card holds this text.")] = None,
 ) -> None:
     """List the systems: paper, claim and standing."""
-    from remanence.arena.cards import systems_table
+    from remanence.cards import systems_table
 
     _print(systems_table(place, like))
 
@@ -144,7 +144,7 @@ def systems(
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="A system.")]) -> None:
     """Show a system's card: paper, mechanism, hyperparameters, cost, claim."""
-    from remanence.arena.cards import card
+    from remanence.cards import card
 
     _print(card(name))
 
@@ -175,7 +175,7 @@ def streams(
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List sources and scenarios: sizes, and whether the data is here."""
-    from remanence.arena.cards import streams_tables
+    from remanence.cards import streams_tables
     from remanence.streams import listing
 
     if as_json:

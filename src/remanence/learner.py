@@ -210,23 +210,11 @@ class Learner(nn.Module):
         task:
             Which task they belong to, where the stream tells at test time.
         """
-        with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), self._quiet():
+        with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), evaluation(self):
             return self._answer(x.to(self.device), task)
 
     def _answer(self, x: Tensor, task: int | None) -> Answer:
         raise Unsupported(f"{type(self).__name__} does not answer")
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Evaluation mode inside, every module's own mode again outside."""
-        training = [module for module in self.modules() if module.training]
-        for module in training:
-            module.training = False
-        try:
-            yield
-        finally:
-            for module in training:
-                module.training = True
 
     # Forgetting on purpose
 
@@ -371,6 +359,19 @@ class Learner(nn.Module):
 
     def extra_repr(self) -> str:
         return f"seed={self.seed}"
+
+
+@contextmanager
+def evaluation(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, every module's own mode again outside."""
+    training = [own for own in module.modules() if own.training]
+    for own in training:
+        own.training = False
+    try:
+        yield
+    finally:
+        for own in training:
+            own.training = True
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

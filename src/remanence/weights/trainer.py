@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from remanence.errors import BudgetError, Diverged, StateError, Unsupported, UsageError
 from remanence.footprint import format_bytes
-from remanence.learner import Answer, Learner, Removal, Request, Update
+from remanence.learner import Answer, Learner, Removal, Request, Update, evaluation
 from remanence.models.model import Frozen, Model, split
 from remanence.randomness import derive, seed_global
 from remanence.streams.experience import Experience, Rows
@@ -405,7 +405,7 @@ class Trainer(Learner):
     # Answering
 
     def _features(self, x: Tensor) -> Tensor:
-        with torch.no_grad(), self._quiet():
+        with torch.no_grad(), evaluation(self):
             return self.model.features(x.to(self.device))
 
     def _answer(self, x: Tensor, task: int | None) -> Answer:

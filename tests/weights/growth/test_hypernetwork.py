@@ -7,6 +7,7 @@ import torch
 
 import remanence as rm
 from remanence.errors import UsageError
+from remanence.learner import evaluation
 from remanence.streams import InMemory
 from remanence.weights import optimizers
 
@@ -101,7 +102,7 @@ def test_without_a_task_the_least_entropy_decides():
     x = STREAM.tests[0].x[:20]
     scores = learner.predict(x).scores
     assert ((scores > -torch.inf).sum(1) == 2).all()
-    with torch.no_grad(), learner._quiet():
+    with torch.no_grad(), evaluation(learner):
         features = learner.model.features(x)
     for row, block in zip(features, scores > -torch.inf, strict=True):
         entropies = [float(torch.distributions.Categorical(logits=part).entropy()) for part in row.split(2)]

@@ -189,3 +189,17 @@ def test_a_width_that_was_asked_for_is_kept_and_refused_where_it_does_not_fit():
     stream = rm.streams.split("digits", experiences=5)
     with pytest.raises(BudgetError, match="g-acil holds"):
         build(recipe_for("g-acil", stream, budget=40_000, settings={"buffer": 300}))
+
+
+@pytest.mark.parametrize("name", ["g-acil", "ncm", "kalman"])
+def test_where_questions_come_with_their_task_only_its_classes_compete(name, tmp_path):
+    stream = rm.streams.split("digits", experiences=5, task_ids=True)
+    learner = rm.make(name, stream, **({"buffer": 50} if name == "g-acil" else {}))
+    for experience in list(stream.experiences())[:3]:
+        learner.learn(experience)
+    learner.save(tmp_path / "it")
+    for answering in (learner, rm.load(tmp_path / "it")):
+        for test in stream.tests[:3]:
+            told = answering.predict(test.x, task=test.task)
+            assert set(told.labels.tolist()) <= set(test.classes)
+            assert torch.equal(answering.predict(test.x).scores[:, 0], answering.predict(test.x, task=99).scores[:, 0])

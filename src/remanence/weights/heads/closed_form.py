@@ -46,6 +46,8 @@ class ClosedForm(Learner):
         self.encoder.requires_grad_(False).eval()
         self.classes: list[int] = []
         self.position = (-1, 0)
+        self.tasks_seen: dict[int, list[int]] = {}
+        """The classes of each task, where questions come with their task id."""
         self.budget: int | None = None
         self.elastic = False
         """Whether it may become smaller to keep a budget: where the budget chose its size, and no person."""
@@ -90,6 +92,8 @@ class ClosedForm(Learner):
         rows = len(experience.examples)
         if rows == 0:
             raise UsageError(f"experience {experience.index} has no examples: leave it out of the stream")
+        if experience.task is not None and experience.asks_task and experience.classes is not None:
+            self.tasks_seen[experience.task] = list(experience.classes)
         for first in range(start * self.batch_size, rows, self.batch_size):
             index = torch.arange(first, min(first + self.batch_size, rows))
             x, y, ids = experience.examples.learn(index)
@@ -156,16 +160,23 @@ class ClosedForm(Learner):
         features = self.features(x)
         if not self.classes:
             return Answer(features.new_zeros(len(x), 0))
-        return Answer(self._scores(features), tuple(self.classes))
+        scores = self._scores(features)
+        if task is not None and task in self.tasks_seen:
+            own = set(self.tasks_seen[task])
+            mine = torch.tensor([label in own for label in self.classes], device=scores.device)
+            scores = scores.masked_fill(~mine, -torch.inf) if bool(mine.any()) else scores
+        return Answer(scores, tuple(self.classes))
 
     # Structure
 
     def structure(self) -> dict[str, Any]:
-        return {**super().structure(), "classes": self.classes, "position": list(self.position)}
+        tasks = [[task, labels] for task, labels in self.tasks_seen.items()]
+        return {**super().structure(), "classes": self.classes, "position": list(self.position), "tasks": tasks}
 
     def restructure(self, structure: dict[str, Any]) -> None:
         super().restructure(structure)
         self.classes = list(structure["classes"])
+        self.tasks_seen = {task: list(labels) for task, labels in structure["tasks"]}
         first, second = structure["position"]
         self.position = (first, second)
 

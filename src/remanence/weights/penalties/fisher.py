@@ -7,14 +7,14 @@ what the model itself would answer (true). The square of a mean gradient is neit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from remanence.learner import evaluation
 from remanence.models.heads import LinearHead
 from remanence.models.model import Model
 from remanence.streams.experience import Rows
@@ -75,19 +75,6 @@ def diagonal_fisher(
             if count is not None:
                 count(*passes)
     return {name: total / max(1, examples) for name, total in sums.items()}
-
-
-@contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, every module's own mode again outside."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def directions(
