@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from remanence import systems
-from remanence.arena.folder import RESULTS, environment, read_json
+from remanence.arena.folder import RESULTS, environment, read_result
 from remanence.arena.job import Job, Settings, check_fits
 from remanence.arena.many import CHECKPOINT, RESULT
 from remanence.arena.report import Report
@@ -65,9 +65,9 @@ def _one(
     place: Path | None,
     logs: list[Any],
 ) -> Result:
-    done = read_json(place / RESULT) if place is not None else None
+    done = read_result(place / RESULT) if place is not None else None
     if done is not None:
-        return Result.from_dict(done)
+        return done
     if isinstance(given, str):
         learner = systems.make(given, stream, seed=seed)
     else:
