@@ -1,10 +1,14 @@
 """The command line as a user meets it: the main job, and one sentence for every mistake."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
+
+from remanence import streams
+from remanence.cli import main
 
 FAST = ["--learners", "naive,g-acil", "--seeds", "1", "--jobs", "1"]
 
@@ -106,13 +110,121 @@ def test_the_report_is_drawn_again(finished):
         (["prove", "naive"], "naive"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, message, tmp_path):
-    done = remanence(*arguments, cwd=tmp_path)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    code, stderr = called(arguments, tmp_path, monkeypatch, capsys)
+    assert code == 2
+    assert message in stderr
+    assert len(stderr.strip().splitlines()) == 1
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] or "budget" in message
+
+
+def called(arguments, folder, monkeypatch, capsys):
+    """Exit code and standard error of the command, in this process, which spares loading torch again."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["remanence", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code, capsys.readouterr().err
+
+
+def test_a_mistake_ends_the_process_so_too(tmp_path):
+    done = remanence("run", "digit", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "remanence: there is no stream 'digit': did you mean 'digits'?\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("stream = [", "is not TOML"),
+        ("stream = 3", "stream must be a valid string, got 3"),
+        ('stream = "digits"\nzeal = 3', "there is no setting 'zeal' of a run"),
+        ('stream = "digits"\ntraining = 3', "expected a table of names and values"),
+        ('stream = "digits"\nlearners = "er"', "learners must be a valid list"),
+        ('stream = "digits"\nlearners = ["er"]\ntraining = {model = 3}', "expected a network's name"),
+        ('stream = "digits"\nlearners = ["er"]\nset = {er = {size = 3}}', 'write "er.NAME" = VALUE instead'),
+        ('stream = "own.csv"\ntable = {target = "y", foo = 3}', "own.csv takes no option 'foo'"),
+        ('stream = "own.csv"\ntable = {target = "y"}', "the target 'y' of own.csv has no values at all"),
+    ],
+)
+def test_nonsense_in_a_configuration_is_one_sentence(config, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "given.toml").write_text(config)
+    (tmp_path / "own.csv").write_text("a,y\n1,NaN\n2,\n")
+    code, stderr = called(["run", "--config", "given.toml"], tmp_path, monkeypatch, capsys)
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert message in stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"given.toml", "own.csv"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--config", "."], "cannot be read"),
+        (["run", "digits", "--learners", "ncm", "--out", "file"], "file cannot be written to"),
+        (["run", "digits", "--learners", "ncm", "--out", "file/below"], "file/below cannot be written to"),
+        (["run", "mnist"], "REMANENCE_DATA names /nowhere, which is not a folder"),
+        (["run", "hub:owner/name"], "REMANENCE_DATA names /nowhere, which is not a folder"),
+        (["run", "digits", "--device", "gpu"], "device must be one of auto, cpu, cuda, mps, got 'gpu'"),
+        (["systems", "--place", "mars"], "there is no place 'mars'"),
+    ],
+)
+def test_a_wrong_place_is_one_sentence(arguments, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("REMANENCE_DATA", "/nowhere")
+    code, stderr = called(arguments, tmp_path, monkeypatch, capsys)
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert message in stderr
+
+
+def test_what_was_damaged_in_a_run_is_named_or_done_again(finished, tmp_path, monkeypatch, capsys):
+    arguments = ["run", "digits", *FAST, "--out", "copy"]
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0] / "done", copy)
+    whole = json.loads((copy / "results.json").read_text())
+
+    (copy / "results.json").write_text('{"a": 1}')
+    (copy / "jobs" / "naive-0" / "result.json").write_text('{"a": 1}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["remanence", *arguments])
+    main()
+    again = json.loads((copy / "results.json").read_text())
+    assert [{**r, "seconds": 0} for r in again] == [{**r, "seconds": 0} for r in whole]
+
+    (copy / "results.json").unlink()
+    (copy / "jobs" / "naive-0" / "result.json").unlink()
+    checkpoint = copy / "jobs" / "naive-0" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:20_000])
+    code, stderr = called(arguments, tmp_path, monkeypatch, capsys)
+    assert (code, stderr.count("remanence:")) == (2, 1)
+    assert "is truncated" in stderr and "and the same command runs this learner anew" in stderr
+
+    (copy / "config.toml").write_text("nonsense [")
+    code, stderr = called(arguments, tmp_path, monkeypatch, capsys)
+    assert code == 2
+    assert "copy holds a run of another configuration or version" in stderr
+
+
+def test_an_interruption_while_it_starts_is_told_apart_from_success(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("remanence.arena.command.run_command", interrupted)
+    code, stderr = called(["run", "digits"], tmp_path, monkeypatch, capsys)
+    assert code == 130
+    assert stderr.startswith("interrupted") and stderr.count("\n") == 1
+
+
+def test_results_are_as_readable_as_any_file(finished):
+    plain = finished[0] / "plain"
+    plain.touch()
+    assert (finished[0] / "done" / "results.json").stat().st_mode == plain.stat().st_mode
+
+
+def test_progress_that_cannot_be_written_stops_nothing(tmp_path):
+    from remanence.arena.job import Record
+    from remanence.arena.many import ProgressFile
+
+    ProgressFile(tmp_path / "missing" / "progress.json")(Record(), streams.split("digits", experiences=5))
 
 
 def test_a_folder_of_another_configuration_is_refused(finished):

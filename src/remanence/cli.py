@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, Optional
 import typer
 
 from remanence import __version__
-from remanence.errors import RemanenceError
+from remanence.errors import RemanenceError, UsageError
 
 app = typer.Typer(
     name="remanence",
@@ -138,6 +138,8 @@ def systems(
     """List the systems: paper, claim and standing."""
     from remanence.cards import systems_table
 
+    if place not in (None, "weights", "context", "store"):
+        raise UsageError(f"there is no place {place!r}: memory is in weights, context or store")
     _print(systems_table(place, like))
 
 
@@ -203,7 +205,9 @@ def _stop(message: str, code: int) -> NoReturn:
 def main() -> None:
     """Run the command; a user's mistake is one line on standard error and exit code 2."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == 130:  # typer turns an interruption into this code, and hands it back
+            raise KeyboardInterrupt
     except typer.Exit as stop:
         raise SystemExit(stop.exit_code) from None
     except typer.Abort:

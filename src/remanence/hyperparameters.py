@@ -48,6 +48,8 @@ def first_problem(error: ValidationError) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "a setting"
     message = problem["msg"].removeprefix("Value error, ")
     message = message.removeprefix("Input should be").strip()
+    if problem["type"] == "string_pattern_mismatch":
+        message = "one of " + problem["ctx"]["pattern"].strip("^$()").replace(r"(:\d+)?", "").replace("|", ", ")
     return f"{where} must be {message}, got {problem.get('input')!r}"
 
 

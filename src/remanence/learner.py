@@ -170,7 +170,23 @@ class Learner(nn.Module):
 
     def steps(self, experience: Experience, start: int = 0) -> Iterator[Update]:
         """Learn an experience, yielding after every update; go on after `start` of them."""
+        self._check_rows(experience)
         return self._guarded(self._steps(experience, start))
+
+    def _check_rows(self, experience: Experience) -> None:
+        """Refuse what is no experience, or one whose inputs have another shape, before anything changes."""
+        examples = getattr(experience, "examples", None)
+        if examples is None:
+            raise UsageError(
+                f"a learner was given a {type(experience).__name__} to learn, expected an experience: "
+                "take them from stream.experiences()"
+            )
+        shape = getattr(examples, "shape", None)
+        if shape is not None and self.recipe is not None and tuple(shape) != self.recipe.shape:
+            raise UsageError(
+                f"the inputs of the experience have the shape {tuple(shape)}, the learner was made for "
+                f"{self.recipe.shape}: make one for this stream"
+            )
 
     def rest(self, budget: int) -> Iterator[Update]:
         """Consolidate with no new data, for at most `budget` updates."""
@@ -210,6 +226,15 @@ class Learner(nn.Module):
         task:
             Which task they belong to, where the stream tells at test time.
         """
+        if not isinstance(x, Tensor):
+            raise UsageError(
+                f"questions were given as a {type(x).__name__}, expected a tensor (n, …): use torch.as_tensor"
+            )
+        if self.recipe is not None and tuple(x.shape[1:]) != self.recipe.shape:
+            raise UsageError(
+                f"the questions have the shape {tuple(x.shape)}, expected (n, {', '.join(map(str, self.recipe.shape))})"
+                ": give them as the stream gives them"
+            )
         with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), evaluation(self):
             return self._answer(x.to(self.device), task)
 
@@ -228,6 +253,8 @@ class Learner(nn.Module):
         Unsupported
             If nothing of what was asked for can be removed.
         """
+        if not isinstance(request, Request):
+            raise UsageError(f"a {type(request).__name__} was given to forget, expected a remanence.Request")
         with self._lock:
             places, count, checked = self._forget(request)
             if self._snapshots:

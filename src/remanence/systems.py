@@ -293,6 +293,11 @@ def recipe_for(
 
     With a budget, a suggested memory size gives way to what the budget holds; a given one stays.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"{name!r} is no name of a system: give one, or several joined by +, as in 'er+fpf'")
+    require_stream(stream)
+    if not isinstance(seed, int):
+        raise UsageError(f"the seed is {seed!r}, expected a whole number")
     cards = components(name)
     suggested = dict(stream.defaults or {})
     network = suggested.pop("model", "mlp:100,100")
@@ -310,6 +315,15 @@ def recipe_for(
     elif model is not None:
         network = model
     return Recipe(name, mine, network, training, tuple(stream.shape), tuple(stream.task), seed, budget)
+
+
+def require_stream(stream: Any) -> None:
+    """Raise a `UsageError` if this is not a stream."""
+    if not hasattr(stream, "disclosure"):
+        raise UsageError(
+            f"a {type(stream).__name__} was given as the stream: make one, for example with "
+            "remanence.streams.split('digits') or remanence.streams.tensors(x, y)"
+        )
 
 
 def refuse_unmet(name: str, needs: frozenset[str], stream: Any) -> None:

@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from remanence import systems
-from remanence.arena.folder import RESULTS, environment, read_json
+from remanence.arena.folder import RESULTS, environment, read_result
 from remanence.arena.job import Job, Settings, check_fits
 from remanence.arena.many import CHECKPOINT, RESULT
 from remanence.arena.report import Report
@@ -33,7 +35,23 @@ def compare(
     loggers: Any,
 ) -> Report:
     """See `remanence.compare`."""
+    systems.require_stream(stream)
+    if not isinstance(learners, Mapping) or not learners:
+        raise UsageError(f"the learners are {learners!r}, expected a mapping from label to learner: {{'er': 'er'}}")
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not numbers or not all(isinstance(seed, int) for seed in numbers):
+        raise UsageError(f"the seeds are {seeds!r}, expected how many (1 or more), or a list of whole numbers")
+    if probe_every is not None and (not isinstance(probe_every, int) or probe_every < 0):
+        raise UsageError(f"probe_every is {probe_every!r}, expected a number of updates (0 or more) or None")
+    if isinstance(loggers, str) or not all(hasattr(logger, "finish") for logger in loggers):
+        raise UsageError(f"the loggers are {loggers!r}, expected a list of those in remanence.arena.loggers")
+    for label, given in learners.items():
+        if isinstance(given, nn.Module) and not isinstance(given, Learner):
+            raise UsageError(f"{label!r} is a plain module: make a learner around it with remanence.make(…, model=…)")
+        if not isinstance(given, str | Learner) and (not callable(given) or isinstance(given, type)):
+            raise UsageError(
+                f"{label!r} is {given!r}, expected a system's name, a learner, or a function from seed to one"
+            )
     if any(isinstance(given, Learner) for given in learners.values()) and len(numbers) > 1:
         raise UsageError(
             "a learner that is built already has one seed: give its name, or a function from seed to learner"
@@ -65,13 +83,15 @@ def _one(
     place: Path | None,
     logs: list[Any],
 ) -> Result:
-    done = read_json(place / RESULT) if place is not None else None
+    done = read_result(place / RESULT) if place is not None else None
     if done is not None:
-        return Result.from_dict(done)
+        return done
     if isinstance(given, str):
         learner = systems.make(given, stream, seed=seed)
     else:
         learner = given if isinstance(given, Learner) else given(seed)
+        if not isinstance(learner, Learner):
+            raise UsageError(f"the function of {label!r} gave a {type(learner).__name__}, expected a learner")
     name = label if label != "learner" else (learner.recipe.system if learner.recipe else type(learner).__name__)
     check_fits(learner, stream, name)
     settings = Settings(probe_every, online, place / CHECKPOINT if place is not None else None)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from remanence import systems
 from remanence.arena.config import LEARNERS, RunConfig, parse_settings
-from remanence.arena.folder import CONFIG, RESULTS, default_folder, environment, read_json
+from remanence.arena.folder import CONFIG, RESULTS, default_folder, environment, hash_of, read_json
 from remanence.arena.live import LiveTable
 from remanence.arena.many import run_all
 from remanence.arena.report import Report
@@ -85,7 +85,10 @@ def resolve(
     given = RunConfig.load(config) if config is not None else {}
     given = {**given, **flags}
     for key, mine in (("training", training), ("table", table), ("set", parse_settings(pairs))):
-        merged = {**given.get(key, {}), **mine}
+        there = given.get(key, {})
+        if not isinstance(there, dict):
+            raise UsageError(f"the run's setting {key} is {there!r}, expected a table of names and values")
+        merged = {**there, **mine}
         if merged:
             given[key] = merged
     if "stream" not in given:
@@ -120,8 +123,9 @@ def default_learners(config: RunConfig, console: Console) -> list[str]:
 def finished(folder: Path, config: RunConfig) -> list[Result] | None:
     """The results of a finished run of this very configuration in the folder, or None."""
     data = read_json(folder / RESULTS)
-    if data is None or not (folder / CONFIG).exists():
+    if data is None or not (folder / CONFIG).exists() or hash_of(folder / CONFIG) != config.hash():
         return None
-    if RunConfig.read(RunConfig.load(folder / CONFIG)).hash() != config.hash():
-        return None
-    return [Result.from_dict(entry) for entry in data]
+    try:
+        return [Result.from_dict(entry) for entry in data]
+    except (TypeError, KeyError, AttributeError):
+        return None  # edited or of another version: written again from the results of the jobs

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,8 @@ class RunConfig(BaseModel):
             raise UsageError(f"there is no configuration file {path}: give the path of a TOML file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} is not TOML ({error}): mend it or leave --config out") from None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read ({error.strerror}): give the path of a TOML file") from None
 
     def dump(self) -> str:
         """The configuration as TOML, which `remanence run --config` repeats exactly."""
@@ -106,6 +110,9 @@ class RunConfig(BaseModel):
             parse_bytes(self.budget)
         if len(set(self.learners)) < len(self.learners):
             raise UsageError(f"a learner is named twice in {', '.join(self.learners)}: name each once")
+        for key, value in self.set.items():
+            if isinstance(value, dict):
+                raise UsageError(f'the run\'s setting {key} in `set` is a table: write "{key}.NAME" = VALUE instead')
         for name in self.learners:
             systems.split_settings(name, self.settings_of(name))
             for card in systems.components(name):
@@ -143,9 +150,12 @@ class RunConfig(BaseModel):
         if path.suffix in SUFFIXES or path.is_dir():
             if self.scenario:
                 raise UsageError(f"{self.stream} is streamed in its own order: leave --scenario out")
-            if path.is_dir():
-                return streams.folder(self.stream, **options, **self.table)
-            return streams.table(self.stream, **options, **self.table)
+            own: Callable[..., Stream] = streams.folder if path.is_dir() else streams.table
+            known = set(inspect.signature(own).parameters) - {"path", "experiences"}
+            for name in self.table:
+                if name not in known:
+                    raise UsageError(f"{self.stream} takes no option {name!r}: {nearest(name, known)}")
+            return own(self.stream, **options, **self.table)
         if self.table:
             raise UsageError(
                 f"--{next(iter(self.table)).replace('_', '-')} is for a CSV or parquet file, {self.stream} is a named stream"

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from remanence.arena.config import RunConfig
+from remanence.arena.result import Result
 from remanence.errors import UsageError
 from remanence.state import write_atomically
 
@@ -38,15 +39,14 @@ def opened(folder: Path, config: RunConfig) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError
-    except (PermissionError, FileExistsError, NotADirectoryError):
-        raise UsageError(f"{folder} cannot be written to: choose another folder with --out") from None
-    lock = FileLock(folder / ".lock")
-    try:
+        lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(
             f"another process is running in {folder}: wait for it, or choose another folder with --out"
         ) from None
+    except OSError:
+        raise UsageError(f"{folder} cannot be written to: choose another folder with --out") from None
     try:
         _claim(folder, config)
         yield
@@ -57,9 +57,10 @@ def opened(folder: Path, config: RunConfig) -> Iterator[None]:
 def _claim(folder: Path, config: RunConfig) -> None:
     path = folder / CONFIG
     if path.exists():
-        there = RunConfig.read(RunConfig.load(path))
-        if there.hash() != config.hash():
-            raise UsageError(f"{folder} holds a run of another configuration: choose another folder with --out")
+        if hash_of(path) != config.hash():
+            raise UsageError(
+                f"{folder} holds a run of another configuration or version: choose another folder with --out"
+            )
         return
     others = [entry.name for entry in folder.iterdir() if entry.name not in (".lock", "jobs")]
     if others:
@@ -68,6 +69,14 @@ def _claim(folder: Path, config: RunConfig) -> None:
         )
     write_atomically(path, config.dump())
     write_atomically(folder / ENVIRONMENT, json.dumps(environment(), indent=1))
+
+
+def hash_of(path: Path) -> str:
+    """The hash of the configuration in a run's folder, "" where this version cannot read it."""
+    try:
+        return RunConfig.read(RunConfig.load(path)).hash()
+    except UsageError:
+        return ""
 
 
 def environment() -> dict[str, str]:
@@ -91,5 +100,15 @@ def read_json(path: Path) -> Any:
     """JSON from a file, or None where it is not there or not whole."""
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}): choose another folder") from None
+
+
+def read_result(path: Path) -> Result | None:
+    """The result in a file, or None where there is none that is whole, so that its job is run again."""
+    try:
+        return Result.from_dict(read_json(path))
+    except (TypeError, KeyError, AttributeError):
         return None

@@ -14,7 +14,7 @@ import torch
 from remanence.arena import metrics
 from remanence.arena.evaluate import Online, score, watched
 from remanence.arena.result import Probe, Result
-from remanence.errors import Diverged, UsageError
+from remanence.errors import Diverged, StateError, UsageError
 from remanence.learner import Learner, Update
 from remanence.streams.experience import Stream
 
@@ -118,7 +118,15 @@ class Job:
     def _resume(self) -> None:
         path = self.settings.checkpoint
         if path is not None and path.exists():
-            self.record = Record.from_dict(self.learner.load_state(path))
+            try:
+                self.record = Record.from_dict(self.learner.load_state(path))
+            except (StateError, KeyError, TypeError) as error:
+                reason = (
+                    str(error).partition(": use ")[0]
+                    if isinstance(error, StateError)
+                    else f"{path} is of another version"
+                )
+                raise StateError(f"{reason}: remove {path}, and the same command runs this learner anew") from None
 
     def _updates(self) -> Iterator[Update]:
         record = self.record

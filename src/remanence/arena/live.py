@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from remanence.arena.folder import read_json
+from remanence.arena.folder import read_json, read_result
 from remanence.arena.many import PROGRESS, RESULT
 
 MOST_ROWS = 30
@@ -38,13 +38,13 @@ class LiveTable:
 
     def _state(self, job: dict[str, Any]) -> dict[str, Any]:
         place = self.folder / "jobs" / job["folder"]
-        done = read_json(place / RESULT)
+        done = read_result(place / RESULT)
         if done is not None:
             return {
                 "share": 1.0,
-                "score": done["accuracy"],
-                "updates": done["updates"]["updates"],
-                "done": done["status"],
+                "score": done.accuracy,
+                "updates": done.updates.get("updates", 0),
+                "done": done.status,
             }
         state = read_json(place / PROGRESS)
         return {**state, "done": ""} if state else {"share": 0.0, "score": None, "updates": 0, "done": ""}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 
 from remanence import systems
 from remanence.arena.config import RunConfig
-from remanence.arena.folder import RESULTS, opened, read_json
+from remanence.arena.folder import RESULTS, opened, read_result
 from remanence.arena.job import Job, Record, Settings, check_fits
 from remanence.arena.result import Result
 from remanence.errors import BudgetError, MissingExtra, Unsupported, UsageError
@@ -68,9 +69,9 @@ def recipe_of(config: RunConfig, name: str, stream: Stream, seed: int) -> Recipe
 def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
     """Run one job, or go on with it, in this process; a finished one is read back."""
     place = Path(folder) / "jobs" / job["folder"]
-    done = read_json(place / RESULT)
+    done = read_result(place / RESULT)
     if done is not None:
-        return dict(done)
+        return done.as_dict()
     stream = _stream(json.dumps(job["stream"], sort_keys=True))
     recipe = Recipe.from_dict(job["recipe"])
     learner = systems.build(recipe)
@@ -125,8 +126,9 @@ class ProgressFile:
             "score": sum(seen) / len(seen) if seen else None,
         }
         temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(state))
-        os.replace(temporary, self.path)
+        with suppress(OSError):  # a full disk stops a run where it keeps something, not where it only shows it
+            temporary.write_text(json.dumps(state))
+            os.replace(temporary, self.path)
 
 
 def run_all(
@@ -159,6 +161,9 @@ def run_all(
         Refuse operations that torch cannot repeat to the bit.
     """
     planned = [{**job, "deterministic": deterministic} for job in plan(config)]  # checks all before a file is written
+    if cluster is not None:
+        _ray_installed()
+        _answers(cluster)
     groups = _stacked(config, planned, say) if config.stack else [[job] for job in planned]
     with opened(folder, config):
         with watch(planned, folder) if watch is not None else nullcontext():
@@ -197,8 +202,8 @@ def execute_group(group: list[dict[str, Any]], folder: str) -> list[dict[str, An
     places = [Path(folder) / "jobs" / job["folder"] for job in group]
     if len(group) == 1:
         return [execute(group[0], folder)]
-    done = [read_json(place / RESULT) for place in places]
-    if all(result is not None for result in done):
+    done = [result.as_dict() for result in map(read_result, (place / RESULT for place in places)) if result]
+    if len(done) == len(places):
         return done
     from remanence.arena.stacked import StackedJob
 
@@ -235,15 +240,16 @@ def _in_parallel(
         yield from joblib.Parallel(n_jobs=jobs if jobs > 1 else -1)(calls)
 
 
-def _ray(address: str) -> Any:
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError:
-        raise MissingExtra("ray", "cluster", "running on a cluster") from None
-    import joblib
+def _ray_installed() -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise MissingExtra("ray", "cluster", "running on a cluster")
 
-    _answers(address)
+
+def _ray(address: str) -> Any:
+    import joblib
+    import ray
+    from ray.util.joblib import register_ray
+
     try:
         ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
     except ConnectionError as error:

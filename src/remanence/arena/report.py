@@ -17,6 +17,7 @@ from remanence.arena import metrics
 from remanence.arena.result import Result
 from remanence.arena.rows import Row, Units, prequential, rows_of
 from remanence.errors import StateError
+from remanence.state import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,17 +138,16 @@ class Report:
     def html(self, path: str | os.PathLike[str]) -> Path:
         """Write the page to one file, whole or not at all."""
         path = Path(path)
-        _replace(path, self._page().encode("utf-8"))
+        write_atomically(path, self._page().encode("utf-8"))
         return path
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write ``report.html`` and the figures as PNG to a folder; return the page's path."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         from remanence.arena import figures
 
         for name, figure in self.plot().items():
-            _replace(folder / f"{name}.png", figures.png(figure))
+            write_atomically(folder / f"{name}.png", figures.png(figure))
         return self.html(folder / "report.html")
 
     def _page(self) -> str:
@@ -180,12 +180,6 @@ def versions(*packages: str) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 def _toml(configuration: Mapping[str, Any]) -> str:

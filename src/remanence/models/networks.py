@@ -49,6 +49,8 @@ def build(spec: str, shape: tuple[int, ...], *, outputs: int = 0, seed: int = 0)
 
 def check(spec: str) -> None:
     """Raise a `UsageError` if `spec` is not the name of a network, before any data is loaded."""
+    if not isinstance(spec, str):
+        raise UsageError(f"the model is {spec!r}, expected a network's name: {nearest('', BODIES)}")
     name, _, rest = spec.partition(":")
     if name not in BODIES:
         raise UsageError(f"there is no model {name!r}: {nearest(name, BODIES)}")

@@ -93,6 +93,10 @@ class InMemory(Examples):
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.x.shape[1:])
+
     def cut(self, index: Tensor) -> Rows:
         return Rows(self.x.index_select(0, index), self.y.index_select(0, index), self.ids.index_select(0, index))
 
@@ -110,6 +114,7 @@ class Chosen(Examples):
         self.base, self.index = base, index
         self.ordered = base.ordered if ordered is None else ordered
         self.again = base.again
+        self.shape: tuple[int, ...] | None = getattr(base, "shape", None)
 
     def __len__(self) -> int:
         return len(self.index)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.streams.reading import Table, data_folder, hub_table, is_image, parquet_table
+from remanence.streams.reading import Table, existing_data_folder, hub_table, is_image, parquet_table
 
 PREFIX = "hub:"
 _TESTS = ("test", "validation", "valid", "val")
@@ -43,7 +43,7 @@ def split_tables(hub: str, config: str, name: str) -> tuple[Table, Table | None]
 
 
 def _folder(hub: str) -> Path | None:
-    data = data_folder()
+    data = existing_data_folder()
     places = (data / hub, data / hub.split("/")[1]) if data else ()
     return next((place for place in places if place.is_dir()), None)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,14 @@ def data_folder() -> Path | None:
     """The folder named by REMANENCE_DATA, if any."""
     named = os.environ.get(DATA)
     return Path(named) if named else None
+
+
+def existing_data_folder() -> Path | None:
+    """The same, refused where there is no such folder."""
+    folder = data_folder()
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{DATA} names {folder}, which is not a folder: mend it or unset it")
+    return folder
 
 
 def below_data(*parts: str) -> Path | None:
@@ -83,6 +94,8 @@ def hub_table(hub: str, config: str, split: str, name: str) -> Table:
         import datasets
     except ImportError:
         raise MissingExtra("datasets", "data", f"loading {name}") from None
+    offline = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = offline or not _reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
     try:
         found = datasets.load_dataset(hub, config or None, split=split)
     except Exception as error:  # whatever the hub client raises: no network, no such set, no permission
@@ -90,6 +103,8 @@ def hub_table(hub: str, config: str, split: str, name: str) -> Table:
             f"{name} could not be loaded from the hub ({type(error).__name__}): set {DATA} to a folder that holds "
             "its parquet files, or go online"
         ) from None
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
     for column, feature in found.features.items():
         if isinstance(feature, datasets.Image):
             found = found.cast_column(column, datasets.Image(decode=False))
@@ -101,6 +116,18 @@ def hub_table(hub: str, config: str, split: str, name: str) -> Table:
             yield [_values(part.column(name).combine_chunks()) for name in columns]
 
     return Table(len(found), {f.name: f.type for f in found.features.arrow_schema}, batches, classes)
+
+
+@functools.lru_cache(maxsize=1)
+def _reachable(address: str) -> bool:
+    """Whether anything answers at the hub's address; its client would ask in vain for half a minute, file by file."""
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _class_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...]:

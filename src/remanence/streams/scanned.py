@@ -50,6 +50,7 @@ class Table:
         forced = dict.fromkeys(text, "text") | dict.fromkeys(categories, "category")
         self.columns = [name for name in reader.names if name not in ignore]
         sample = reader.sample(SAMPLE).select(self.columns)
+        self.asked = target
         kinds = self._resolved(kinds_of(sample, forced, self.file), forced)
         self.groups = Groups(by, kinds, self.file) if by is not None else None
         if self.groups and self.groups.column == target:
@@ -85,7 +86,7 @@ class Table:
                     kinds |= {name: kind for name, kind in found.items() if kind != "unknown"}
                     break
             else:
-                raise _no_values(unknown[0], self.file)
+                raise _no_values(unknown[0], self.file, unknown[0] == self.asked)
         return kinds
 
     def _scan(self) -> None:
@@ -107,7 +108,7 @@ class Table:
         if not self.before[-1]:
             raise UsageError(f"{self.file} has no rows: give a file with data")
         if not self.rows:
-            raise _no_values(self.target.name, self.file)
+            raise _no_values(self.target.name, self.file, True)
         self.target.settle()
         self._edges = numpy.array(self.starts)
         for name, missing in self.encoder.missing.items():
@@ -214,5 +215,7 @@ class Table:
         }
 
 
-def _no_values(name: str, file: str) -> UsageError:
+def _no_values(name: str, file: str, target: bool = False) -> UsageError:
+    if target:
+        return UsageError(f"the target {name!r} of {file} has no values at all: choose another column")
     return UsageError(f"the column {name!r} of {file} has no values at all: leave it out with ignore=[{name!r}]")

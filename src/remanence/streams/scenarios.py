@@ -181,6 +181,11 @@ def split(
 
 def single(stream: Stream, name: str) -> tuple[Segment, TestSet]:
     """The one experience and the one test set of a whole dataset; `name` is the scenario that asks."""
+    if not isinstance(stream, Stream):
+        raise UsageError(
+            f"{name} was given a {type(stream).__name__}: give the name of a source or a stream, such as "
+            "remanence.streams.tensors(x, y, test=(u, v))"
+        )
     if len(stream.segments) != 1 or len(stream.tests) != 1:
         raise UsageError(
             f"{name} starts from a whole dataset, {stream.name} has {len(stream)} experiences: put {name} first"

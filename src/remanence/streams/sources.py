@@ -18,7 +18,16 @@ from remanence.streams import cache
 from remanence.streams.clinc150 import INTENTS
 from remanence.streams.experience import CLASSIFICATION, InMemory, Segment, Stream, TestSet
 from remanence.streams.hub import PREFIX, columns_of, labels_as_numbers, split_tables
-from remanence.streams.reading import DATA, Table, below_data, checked, hub_table, images_and_labels, parquet_table
+from remanence.streams.reading import (
+    DATA,
+    Table,
+    below_data,
+    checked,
+    existing_data_folder,
+    hub_table,
+    images_and_labels,
+    parquet_table,
+)
 
 Columns = tuple[Tensor, Tensor]
 
@@ -190,6 +199,7 @@ def _stream(source: Source, train: Columns, test: Columns, notes: dict[str, obje
 
 def _columns(source: Source, split: str) -> Columns:
     """Inputs and labels of one split, from REMANENCE_DATA or through the datasets library."""
+    existing_data_folder()
     path = below_data(source.files[split])
     if path is None:
         if not source.hub:

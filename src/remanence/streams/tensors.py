@@ -72,8 +72,10 @@ def tensors(
     >>> stream.shape, stream.marks, len(stream.tests)
     ((4,), [16, 32, 48, 64, 80], 5)
     """
-    if not 0 <= hold_out < 1:
-        raise UsageError(f"hold_out is {hold_out}, expected a share from 0 up to, not including, 1")
+    if not isinstance(hold_out, int | float) or not 0 <= hold_out < 1:
+        raise UsageError(f"hold_out is {hold_out!r}, expected a share from 0 up to, not including, 1")
+    if not isinstance(experiences, int):
+        raise UsageError(f"experiences is {experiences!r}, expected a whole number")
     if test is not None and (hold_out or experiences != 1):
         raise UsageError(
             "test was given together with hold_out or several experiences: give test alone, or leave it out"
@@ -103,6 +105,8 @@ def tensors(
         mine = examples if whole else Chosen(examples, torch.arange(start, cut))
         segments.append(Segment(mine, _classes(labels[start:cut]), name=part))
     if test is not None:
+        if isinstance(test, tuple | list) and len(test) != 2:
+            raise UsageError(f"test holds {len(test)} things, expected a pair of inputs and targets, or a dataset")
         u, v = test if isinstance(test, tuple | list) else (test, None)
         given = _examples(u, v, False)
         asked = given.span(0, len(given))
@@ -133,8 +137,14 @@ class DatasetRows(Examples):
 
     def cut(self, index: Tensor) -> Rows:
         pairs = [self.dataset[place] for place in index.tolist()]
-        x = torch.stack([torch.as_tensor(numpy.asarray(pair[0])) for pair in pairs])
-        y = torch.stack([torch.as_tensor(pair[1]) for pair in pairs])
+        inputs = [_tensor(numpy.asarray(pair[0]), "an input of the dataset") for pair in pairs]
+        shapes = {tuple(one.shape) for one in inputs}
+        if len(shapes) > 1:
+            raise UsageError(
+                f"the inputs of the dataset have different shapes, {' and '.join(map(str, sorted(shapes)[:2]))}: resize them"
+            )
+        x = torch.stack(inputs)
+        y = torch.stack([_tensor(pair[1], "a target of the dataset") for pair in pairs])
         return Rows(_inputs(x, int(index[0])), _targets(y, int(index[0])), index.clone())
 
     def labels(self) -> Tensor:
@@ -161,12 +171,21 @@ def _examples(x: Any, y: Any, ordered: bool) -> Examples:
         return DatasetRows(x, ordered)
     if y is None:
         raise UsageError("x was given without y: give the targets too")
-    inputs, targets = torch.as_tensor(x), torch.as_tensor(y)
+    inputs, targets = _tensor(x, "x"), _tensor(y, "y")
     if len(inputs) != len(targets):
         raise UsageError(f"{len(inputs)} inputs and {len(targets)} targets were given: give as many of each")
     if len(inputs) == 0:
         raise UsageError("the tensors have no rows: give some data")
     return InMemory(_inputs(inputs, 0), _targets(targets, 0), ordered=ordered)
+
+
+def _tensor(values: Any, name: str) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(
+            f"{name} ({type(values).__name__}) holds no plain numbers of one shape: give numbers, and labels from 0 on"
+        ) from None
 
 
 def _inputs(x: Tensor, first: int) -> Tensor:
