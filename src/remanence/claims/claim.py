@@ -47,6 +47,8 @@ class Claim:
         How the experiment is smaller than the paper's.
     probe_every:
         Updates between probes, for metrics that need them; 0 for none.
+    cause:
+        What is known of why it is not shown, with the figures that say so; the docs print it where it is not.
     """
 
     system: str
@@ -63,6 +65,7 @@ class Claim:
     equal: str = ""
     reduced: str = ""
     probe_every: int = 0
+    cause: str = ""
 
     @property
     def name(self) -> str:

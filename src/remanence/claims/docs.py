@@ -174,6 +174,9 @@ def _details(verdict: Verdict) -> list[str]:
     lines = [f"### {verdict.name}: {verdict.verdict}", ""]
     if verdict.why:
         lines += [f"{verdict.why}.", ""]
+    known = claims().get(verdict.name)
+    if known is not None and known.cause and verdict.verdict == "not shown":
+        lines += [f"Why: {known.cause}.", ""]
     lines += [f"- {key}: {text}" for key, text in verdict.protocol.items()]
     for label in (data["system"], data["baseline"]):
         if label in verdict.values:

@@ -87,7 +87,10 @@ class MEMO(Part):
     The paper counts backbone and exemplars only; here every byte counts, the head and the auxiliary head
     too. Each update learns its share of the exemplars, so that every one passes once an epoch, where the
     paper shuffles new examples and exemplars together. Exemplars of a class that comes back are kept
-    as they are. With `train_shared` the frozen blocks see inputs that drift.
+    as they are. With `train_shared` the frozen blocks see inputs that drift. The
+    alignment supposes long training with decay, which leaves the head's new rows longer than the old ones;
+    where training is short they are shorter, and it enlarges them: on split MNIST (300 examples an
+    experience, 10 epochs, 200 KB, one class order) accuracy was 0.58 with it and 0.76 without.
     """
 
     needs = frozenset({"boundaries", "classes", "a second reading"})
