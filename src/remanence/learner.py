@@ -182,7 +182,12 @@ class Learner(nn.Module):
                 "take them from stream.experiences()"
             )
         shape = getattr(examples, "shape", None)
-        if shape is not None and self.recipe is not None and tuple(shape) != self.recipe.shape:
+        if (
+            shape is not None
+            and self.recipe is not None
+            and self.recipe.model != "own"
+            and tuple(shape) != self.recipe.shape
+        ):
             raise UsageError(
                 f"the inputs of the experience have the shape {tuple(shape)}, the learner was made for "
                 f"{self.recipe.shape}: make one for this stream"
@@ -230,7 +235,7 @@ class Learner(nn.Module):
             raise UsageError(
                 f"questions were given as a {type(x).__name__}, expected a tensor (n, …): use torch.as_tensor"
             )
-        if self.recipe is not None and tuple(x.shape[1:]) != self.recipe.shape:
+        if self.recipe is not None and self.recipe.model != "own" and tuple(x.shape[1:]) != self.recipe.shape:
             raise UsageError(
                 f"the questions have the shape {tuple(x.shape)}, expected (n, {', '.join(map(str, self.recipe.shape))})"
                 ": give them as the stream gives them"

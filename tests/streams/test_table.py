@@ -364,7 +364,7 @@ GOOD = "x,z,y\n" + "1,a,no\n2,b,yes\n" * 10
         (GOOD, {"ignore": ["y"]}, "also among the columns to ignore"),
         (GOOD, {"ignore": ["x", "z"]}, "no column besides the target"),
         ("x,y\n" + ",a\n,b\n" * 9, {}, "column 'x' of a.csv has no values at all"),
-        ("x,y\n" + "1,\n2,\n" * 9, {}, "column 'y' of a.csv has no values at all"),
+        ("x,y\n" + "1,\n2,\n" * 9, {}, "target 'y' of a.csv has no values at all"),
         ("x,y\n" + "1,a\n2,a\n" * 9, {}, "single class 'a'"),
         ("x,y\n" + "1,3\n2,3\n" * 9, {}, "single class '3'"),
         ("x,y\n1,2024-01-01\n", {}, "holds dates"),
