@@ -16,4 +16,7 @@ CLAIM = Claim(
         "holds about 4 % of the stream) and one pass; er makes gradient steps and rehearses as many rows as are new"
     ),
     reduced="sentence vectors of 150 intents instead of images of 100 classes, and the widest random layer that fits",
+    cause="the bytes are made equal here, not in the paper: the matrix of the analytic layer takes two thirds of them, so "
+    "that its random layer is narrower (250) than the features (384), and leave rehearsal 4 % of the stream. Their "
+    "means are alike, 0.892 and 0.887, and rehearsal's spread over the seeds is ten times as wide",
 )
