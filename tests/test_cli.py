@@ -309,3 +309,11 @@ def test_interrupting_says_how_to_go_on(tmp_path):
     assert process.returncode == 130
     assert "goes on from there" in stderr
     assert "Traceback" not in stderr
+
+
+def test_settings_that_mean_nothing_to_a_learner_are_said():
+    from remanence.arena.command import not_taken
+    from remanence.arena.config import RunConfig
+
+    config = RunConfig.read({"stream": "digits", "learners": ["er", "ncm"], "training": {"lr": 0.1, "batch_size": 5}})
+    assert not_taken(config) == [("ncm", ["lr"])]

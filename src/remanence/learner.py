@@ -157,6 +157,8 @@ class Learner(nn.Module):
     kind: ClassVar[str] = "statistics"
     reference: ClassVar[bool] = False
     """True for rows such as joint training that stand outside any budget."""
+    takes: ClassVar[frozenset[str] | None] = None
+    """The training settings that mean something to it, None for all."""
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__()

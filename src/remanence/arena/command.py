@@ -38,6 +38,8 @@ def run_command(
     """Run a configuration, or go on with it, and print what came of it."""
     console = Console(stderr=as_json)
     resolved = resolve(flags, training, table, pairs, config, console)
+    for name, unused in not_taken(resolved):
+        console.print(f"{name} does not take {', '.join(unused)}: it learns in closed form", soft_wrap=True)
     folder = out or default_folder(resolved, fresh)
     results = finished(folder, resolved)
     if results is None:
@@ -97,6 +99,17 @@ def resolve(
     if checked.learners:
         return checked
     return RunConfig.read({**checked.model_dump(), "learners": default_learners(checked, console)})
+
+
+def not_taken(config: RunConfig) -> list[tuple[str, list[str]]]:
+    """Which of the training settings given for all learners mean nothing to which of them."""
+    found = []
+    for name in config.learners:
+        takes = getattr(systems.components(name)[0].factory, "takes", None)
+        unused = sorted(set(config.training) - takes) if takes is not None else []
+        if unused:
+            found.append((name, unused))
+    return found
 
 
 def default_learners(config: RunConfig, console: Console) -> list[str]:

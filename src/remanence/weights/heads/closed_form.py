@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ class ClosedForm(Learner):
     """
 
     kind = "statistics"
+    takes: ClassVar[frozenset[str] | None] = frozenset({"batch_size"})
 
     def __init__(self, inputs: int, encoder: nn.Module | None, *, seed: int, batch_size: int) -> None:
         super().__init__(seed=seed)
