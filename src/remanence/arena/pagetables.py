@@ -42,8 +42,10 @@ def results_table(rows: Sequence[Row], units: Units) -> str:
 
 def _tags(row: Row) -> str:
     tags = '<span class="tag">reference</span>' if row.reference else ""
-    if row.diverged:
-        tags += f'<span class="tag warn">{row.diverged} of {len(row.results)} stopped</span>'
+    for status in ("diverged", "refused"):
+        count = sum(result.status == status for result in row.results)
+        if count:
+            tags += f'<span class="tag warn">{count} of {len(row.results)} {status}</span>'
     return tags
 
 
