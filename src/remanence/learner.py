@@ -293,6 +293,9 @@ class Learner(nn.Module):
         for tensors, _ in self._snapshots.values():
             yield from (("snapshots", tensor) for tensor in tensors.values())
 
+    def _fit(self) -> None:
+        """Keep the budget, or raise a `BudgetError` with the figures; without a budget there is nothing to keep."""
+
     # Keeping and coming back
 
     def structure(self) -> dict[str, Any]:

@@ -44,7 +44,9 @@ def interrupted(tmp_path):
                     if done % len(lengths) in {stop % len(lengths) for stop in stops}:
                         path = tmp_path / "state.safetensors"
                         learner.save(path)
+                        budget = learner.budget
                         learner, finished = rm.load(path), False
+                        learner.budget = budget
                         break
         assert done == len(lengths)
         assert_same(undisturbed, learner)

@@ -291,3 +291,4 @@ def check_fits(learner: Learner, stream: Stream, name: str) -> None:
         raise UsageError(
             f"{name} does {able}, the stream {stream.name} asks for {stream.task.kind}: choose another learner"
         )
+    learner._fit()

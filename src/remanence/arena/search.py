@@ -30,7 +30,7 @@ class Found:
     """What a search found.
 
     `best` are the settings, `by` the metric they were chosen by, `table` every point with its score on
-    each tuning seed (None where the run diverged) and their mean, `seconds` what all of it took on one core.
+    each tuning seed (None where the run diverged) and their mean, `seconds` the wall time of all its runs added up.
     """
 
     best: dict[str, Any] = field(default_factory=dict)

@@ -28,8 +28,8 @@ runs one, `make claims` runs all and writes this page and [claims.jsonl](claims.
 A claim is *shown* when the paired difference between system and baseline lies on the claimed side with a one-sided
 95 % confidence bound (Student's t over the seeds). Hyperparameters of both are searched with the same number of
 points, on other seeds and class orders than those reported, and on training examples held out of them, never on the
-test data. A claim that is not shown at this scale stays here with its figures. *Seconds* are work on one core,
-searches included.
+test data. A claim that is not shown at this scale stays here with its figures. *Seconds* add up
+the wall time of every run, searches included, on machines that did other work beside.
 """
 
 

@@ -47,7 +47,7 @@ class Verdict:
     settings:
         Everything the reported runs were built from, by learner.
     seconds:
-        Of work on one core, searches included, however many processes there were.
+        Wall time of all runs added up, searches included, however many processes there were.
     protocol:
         How it was measured, in words.
     commit, code, versions:
