@@ -1,0 +1,133 @@
+"""A whole store as JSON lines, versions and links included, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remanence.errors import UsageError
+from remanence.files import whole_file
+from remanence.store.record import Link, Told, draft, version_of
+from remanence.store.times import instant, moment, now
+
+if TYPE_CHECKING:
+    from remanence.store.encoding import Progress
+    from remanence.store.store import Store
+
+FORMAT = "remanence-store/1"
+_TIMES = ("said_at", "recorded_at", "replaced_at", "valid_from", "valid_to", "closed_to", "used_at")
+_BLOCK = 2000
+
+
+def export(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
+    """Write a line that names the format, a line for each version, oldest first, and a line for each link."""
+    total = int(store.database.statistics()["versions"])
+    done = 0
+    with whole_file(path) as file:
+
+        def line(content: dict[str, Any]) -> None:
+            file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
+
+        line({"format": FORMAT})
+        for told in store.database.export_rows():
+            line({"record": _readable(told)})
+            done += 1
+            if progress and done % _BLOCK == 0:
+                progress(done, total)
+        for link in store.database.links():
+            kept = {**asdict(link), "made_at": link.made_at.isoformat() if link.made_at else None}
+            line({"link": kept})
+    if progress:
+        progress(done, total)
+    return done
+
+
+def _readable(told: Told) -> dict[str, Any]:
+    known = asdict(told)
+    del known["row"]
+    known["tags"], known["metadata"] = json.loads(told.tags), json.loads(told.metadata)
+    for name in _TIMES:
+        at = moment(known[name]) if name != "closed_to" or (known[name] or 0) > -(2**61) else None
+        known[name] = (
+            "never true" if name == "closed_to" and at is None and known[name] is not None else at and at.isoformat()
+        )
+    return {name: value for name, value in known.items() if value not in (None, [], {})}
+
+
+def import_(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
+    """Read what `export` wrote into a store, all of it or nothing."""
+    source = Path(path)
+    if not source.is_file():
+        raise UsageError(f"there is no file {source} to import: give one that export wrote")
+    done = 0
+    block: list[Told] = []
+    with open(source, "rb") as file, store.database.transaction():
+        for number, raw in enumerate(file, 1):
+            content = _line(source, number, raw)
+            if number == 1:
+                if content.get("format") != FORMAT:
+                    raise UsageError(f"{source} was not written by export: its first line does not name {FORMAT!r}")
+            elif "record" in content:
+                block.append(_version(source, number, content["record"]))
+                done += 1
+                if len(block) == _BLOCK:
+                    store.database.restore(block, store.encoding.spaces)
+                    block = []
+                    if progress:
+                        progress(done, 0)
+            elif "link" in content:
+                if block:
+                    store.database.restore(block, store.encoding.spaces)
+                    block = []
+                store.database.link([_link(source, number, content["link"])], now())
+            else:
+                raise UsageError(f"line {number} of {source} is neither a record nor a link: use an intact export")
+        if block:
+            store.database.restore(block, store.encoding.spaces)
+    if progress:
+        progress(done, done)
+    store.encoding.written()
+    return done
+
+
+def _line(source: Path, number: int, raw: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(raw)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UsageError(f"line {number} of {source} is no JSON object: use an intact export; nothing was imported")
+    return content
+
+
+def _version(source: Path, number: int, given: Any) -> Told:
+    known = {field.name for field in fields(Told)} - {"row"}
+    if not isinstance(given, dict) or not given.keys() <= known or not {"id", "text", "recorded_at"} <= given.keys():
+        raise UsageError(
+            f"line {number} of {source} is no version of a record: use an intact export; nothing was imported"
+        )
+    closed = given.get("closed_to")
+    times = {name: instant(given.get(name), name) for name in _TIMES if name != "closed_to"}
+    times["closed_to"] = -(2**62) if closed == "never true" else instant(closed, "closed_to")
+    writable = {"text", "kind", "scope", "speaker", "source", "tags", "metadata", "strength", "parent", "id"}
+    checked = draft({name: value for name, value in given.items() if name in writable})
+    told = version_of(checked, times.pop("recorded_at") or 0, _count(source, number, given.get("version", 1), 1))
+    return Told(**{**asdict(told), **times, "uses": _count(source, number, given.get("uses", 0), 0)})
+
+
+def _count(source: Path, number: int, given: Any, least: int) -> int:
+    if not isinstance(given, int) or given < least:
+        raise UsageError(
+            f"line {number} of {source} counts {str(given)[:40]!r}, expected a whole number of {least} or more"
+        )
+    return given
+
+
+def _link(source: Path, number: int, given: Any) -> Link:
+    try:
+        return Link(str(given["source"]), str(given["target"]), str(given["relation"]), float(given["weight"]))
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"line {number} of {source} is no link: use an intact export; nothing was imported") from None
