@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,7 @@ from remanence.store.database.base import Database
 from remanence.store.encoding import Encoding, Progress
 from remanence.store.record import GIVEN, Hits, Link, Receipt, Record, Told, draft, identity, version_of
 from remanence.store.retrieve.reader import Reader
-from remanence.store.times import Instant, instant, moment, now
+from remanence.store.times import NEVER, Instant, instant, moment, now
 from remanence.store.twins import Twins
 from remanence.store.where import filter_of
 
@@ -57,7 +56,6 @@ class Store(Twins):
         self.database = database
         self.encoding = Encoding(database, encoder, precision, background)
         self.reader = Reader(database, self.encoding)
-        self._lock = threading.Lock()
         if database.unpurged() is not None:
             forgetting.purge(self)
 
@@ -279,7 +277,7 @@ class Store(Twins):
             at = now()
             since = instant(valid_from, "valid_from")
             if correction:
-                starts, closes = old.valid_from, old.valid_from if old.valid_from is not None else -(2**62)
+                starts, closes = old.valid_from, NEVER if old.valid_from is None else old.valid_from
             else:
                 starts = closes = at if since is None else since
             known = old.record()
@@ -294,7 +292,7 @@ class Store(Twins):
             self.encoding.written()
         return revised
 
-    def history(self, record_id: str) -> list[Record]:
+    def history(self, record_id: str) -> Sequence[Record]:
         """All versions of a record, oldest first, each with the time in which it was true."""
         found = self.database.history(identity(record_id))
         if not found:
@@ -313,11 +311,11 @@ class Store(Twins):
         """Take a link back; whether there was one."""
         return bool(self.database.unlink([Link(identity(source), identity(target), _relation(relation))]))
 
-    def links(self, record_id: str | None = None) -> list[Link]:
+    def links(self, record_id: str | None = None) -> Sequence[Link]:
         """The links that begin or end at a record, or all."""
         return self.database.links(None if record_id is None else [identity(record_id)])
 
-    def neighbours(self, record_id: str, relation: str | None = None) -> list[Record]:
+    def neighbours(self, record_id: str, relation: str | None = None) -> Sequence[Record]:
         """The records that a link joins to this one, either way."""
         me = self._told(record_id).id
         found = [one for one in self.database.links([me]) if relation is None or one.relation == relation]

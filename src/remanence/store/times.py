@@ -9,6 +9,9 @@ from remanence.errors import UsageError
 
 Instant = datetime | date | str
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER = -62_135_596_800_000_000
+"""Before every instant: what ended then was never true."""
+
 _SHORT = re.compile(r"(\d{4})(?:-(\d{2}))?")
 
 

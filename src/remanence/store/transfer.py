@@ -50,10 +50,8 @@ def _readable(told: Told) -> dict[str, Any]:
     del known["row"]
     known["tags"], known["metadata"] = json.loads(told.tags), json.loads(told.metadata)
     for name in _TIMES:
-        at = moment(known[name]) if name != "closed_to" or (known[name] or 0) > -(2**61) else None
-        known[name] = (
-            "never true" if name == "closed_to" and at is None and known[name] is not None else at and at.isoformat()
-        )
+        at = moment(known[name])
+        known[name] = at.isoformat() if at else None
     return {name: value for name, value in known.items() if value not in (None, [], {})}
 
 
@@ -109,9 +107,7 @@ def _version(source: Path, number: int, given: Any) -> Told:
         raise UsageError(
             f"line {number} of {source} is no version of a record: use an intact export; nothing was imported"
         )
-    closed = given.get("closed_to")
-    times = {name: instant(given.get(name), name) for name in _TIMES if name != "closed_to"}
-    times["closed_to"] = -(2**62) if closed == "never true" else instant(closed, "closed_to")
+    times = {name: instant(given.get(name), name) for name in _TIMES}
     writable = {"text", "kind", "scope", "speaker", "source", "tags", "metadata", "strength", "parent", "id"}
     checked = draft({name: value for name, value in given.items() if name in writable})
     told = version_of(checked, times.pop("recorded_at") or 0, _count(source, number, given.get("version", 1), 1))
