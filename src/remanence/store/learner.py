@@ -69,7 +69,7 @@ class TextMemory(Learner):
 
     def _fresh_store(self) -> Store:
         self._opened += 1
-        database = SqliteDatabase(Path(self._folder.name) / f"{self._opened}.db")
+        database = SqliteDatabase(Path(self._folder.name) / f"{self._opened}.db", durable=False)
         store = Store(database, self._encoder, background=False, clock=lambda: self._time, ids=self._fresh_id)
         self.memory.on(store)
         return store
@@ -88,7 +88,6 @@ class TextMemory(Learner):
             self._take_in(given, int(rows.ids[0]))
             if place == total - 1 and experience.boundary:
                 self.memory.session_end(given.get("scope", ""))
-            self.store.encode()
             yield Update(examples=1)
 
     def _take_in(self, given: dict[str, Any], row: int) -> None:
@@ -100,7 +99,6 @@ class TextMemory(Learner):
     def _rest(self, budget: int) -> Iterator[Update]:
         if budget > 0:
             self.memory.rest()
-            self.store.encode()
             yield Update()
 
     # Answering
@@ -109,6 +107,7 @@ class TextMemory(Learner):
         k = self.task.k
         records = torch.full((len(x), k), -1, dtype=torch.int64)
         scores = torch.zeros((len(x), k))
+        self.store.encode()
         empty = not len(self.store)
         for place, asked in enumerate(unpack(x)):
             # A row that is a record (asked about before it is learned) is taken as a question in its own words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +11,15 @@ from numpy.typing import NDArray
 from remanence.store.encode.encoder import encoder
 
 
+_made = functools.lru_cache(maxsize=2)(encoder)
+_known: dict[tuple[str, str], NDArray[np.float32]] = {}
+_MOST = 50_000
+
+
 class OneByOne:
     """Texts alone, not in batches, where the same bits are wanted whatever was encoded beside them.
+
+    The learners of a process share one encoder and what it has encoded.
 
     Parameters
     ----------
@@ -20,8 +28,7 @@ class OneByOne:
     """
 
     def __init__(self, name: str) -> None:
-        self._below = encoder(name)
-        self._known: dict[str, NDArray[np.float32]] = {}
+        self._below = _made(name)
 
     @property
     def name(self) -> str:
@@ -33,12 +40,16 @@ class OneByOne:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (n, dimension) of length 1."""
+        if len(_known) + len(texts) > _MOST:
+            _known.clear()
+        found = []
         for text in texts:
-            if text not in self._known:
-                self._known[text] = self._below.encode([text])[0]
-        found = [self._known[text] for text in texts]
+            key = (self.name, text)
+            if key not in _known:
+                _known[key] = self._below.encode([text])[0]
+            found.append(_known[key])
         return np.stack(found) if found else np.zeros((0, self.dimension), dtype=np.float32)
 
     def forget_all(self) -> None:
         """Drop every text and vector that is remembered."""
-        self._known.clear()
+        _known.clear()
