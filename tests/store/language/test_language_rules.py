@@ -164,7 +164,15 @@ def test_what_is_central_was_there_and_is_in_order(candidates, most):
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 2_000_000, "I am " * 100_000, "my " * 50_000 + "dog is red", "It is so. " * 100_000]
+    "text",
+    [
+        "a" * 2_000_000,
+        "I am " * 100_000,
+        "my " * 50_000 + "dog is red",
+        "It is so. " * 100_000,
+        "." * 100_000,
+        ".)" * 50_000,
+    ],
 )
 def test_long_texts_end(text):
     statements(text, "Ben")
@@ -180,3 +188,11 @@ def test_sentences_keep_every_word():
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz'", max_size=20))
 def test_stemming_twice_never_lengthens(word):
     assert len(stem(word)) <= len(word) or word.endswith("ies")
+
+
+def test_importing_them_loads_no_client_and_no_framework():
+    import subprocess
+    import sys
+
+    asked = "import sys, remanence.store.language; print({'openai', 'torch', 'sklearn', 'pandas'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True).stdout.strip() == "set()"

@@ -39,7 +39,7 @@ def sentences(text: str) -> list[str]:
     """
     found: list[str] = []
     start = 0
-    for stop in re.finditer(r"[.!?…]+[\"'”’)]*(?=\s)|\n+", text[:_LONGEST]):
+    for stop in re.finditer(r"(?<![.!?…])[.!?…]++[\"'”’)]*+(?=\s)|\n+", text[:_LONGEST]):
         piece = text[start : stop.end()].strip()
         if _SHORT.search(piece):
             continue
