@@ -18,6 +18,7 @@ from remanence.streams.experience import (
 )
 from remanence.streams.facts import changing
 from remanence.streams.folder import folder
+from remanence.streams.folds import fold
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
@@ -44,6 +45,7 @@ __all__ = [
     "build",
     "changing",
     "disclose",
+    "fold",
     "folder",
     "hold_out",
     "imbalance",
