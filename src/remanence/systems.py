@@ -69,8 +69,13 @@ class System:
         return f"{self.host}+{self.name}" if self.host else self.name
 
     @property
+    def learns(self) -> bool:
+        """Whether it runs on streams; an index or a map between encoders has an experiment of its own instead."""
+        return bool(self.tasks)
+
+    @property
     def is_part(self) -> bool:
-        return not issubclass(self.factory, Learner)
+        return self.learns and not issubclass(self.factory, Learner)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -91,7 +96,7 @@ class System:
 
     def check(self, settings: dict[str, Any]) -> None:
         """Raise a `UsageError` if a hyperparameter cannot be used, without building any model."""
-        if self.is_part:
+        if self.is_part or not self.learns:
             self.factory(**settings)
         else:
             self.factory.check(settings)
@@ -147,9 +152,15 @@ def components(name: str) -> list[System]:
     Raises
     ------
     UsageError
-        If one is unknown, or cannot be combined.
+        If one is unknown, runs on no stream, or cannot be combined.
     """
     found = [get(part) for part in names(name)]
+    still = next((card.name for card in found if not card.learns), None)
+    if still is not None:
+        raise UsageError(
+            f"{still!r} learns from no stream: see what it does with 'remanence show {still}', and run its claim "
+            f"with 'remanence prove {still}'"
+        )
     if len(found) > 1:
         whole = next((card.name for card in found if not card.is_part), None)
         if whole is not None:
