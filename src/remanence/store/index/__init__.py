@@ -1,0 +1,1 @@
+"""Search over vectors: derived from the database, addressed by row, and rebuilt from it."""
