@@ -56,13 +56,20 @@ def pool(vectors: Vectors, factor: int, protected: int = 0) -> Vectors:
     wanted = max(1, len(rest) // factor)
     if wanted >= len(rest):
         return vectors
-    labels = fcluster(linkage(rest.astype(np.float64), "ward"), wanted, "maxclust")
+    labels = fcluster(linkage(_chords(rest), "ward"), wanted, "maxclust")
     # In the order of their first tokens, so that the result does not depend on how clusters are numbered.
     _, starts, members = np.unique(labels, return_index=True, return_inverse=True)
-    sums = np.zeros((len(starts), vectors.shape[1]), np.float64)
-    np.add.at(sums, members, rest)
-    means = sums / np.bincount(members)[:, None]
-    return np.concatenate([first, means[np.argsort(starts)].astype(np.float32)])
+    belongs = (np.argsort(np.argsort(starts))[members] == np.arange(len(starts))[:, None]).astype(np.float64)
+    means = belongs @ rest / belongs.sum(1, keepdims=True)
+    return np.concatenate([first, means.astype(np.float32)])
+
+
+def _chords(vectors: Vectors) -> NDArray[np.float64]:
+    """The distances of all pairs in the order that scipy has them; from products, which is several times faster."""
+    wide = vectors.astype(np.float64)
+    squares = (wide**2).sum(1)
+    apart = squares[:, None] + squares - 2 * wide @ wide.T
+    return np.asarray(np.sqrt(np.maximum(apart[np.triu_indices(len(wide), 1)], 0)), np.float64)
 
 
 def max_sim(query: Vectors, vectors: Vectors, lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
