@@ -33,6 +33,10 @@ class StateError(RemanenceError):
     """A saved state is truncated, foreign, or of another shape than expected."""
 
 
+class Conflict(RemanenceError):
+    """A record was changed by somebody else in between."""
+
+
 class Diverged(RemanenceError):
     """The loss of a learner became NaN or infinite."""
 

@@ -12,8 +12,8 @@ from remanence import systems
 from remanence.claims.registry import claims
 from remanence.claims.verdict import Verdict, spread
 from remanence.errors import StateError
+from remanence.files import write_atomically
 from remanence.footprint import format_bytes
-from remanence.state import write_atomically
 
 TABLE, FIGURES = "claims.md", "claims.jsonl"
 STANDINGS = Path(__file__).with_name("verdicts.jsonl")

@@ -20,8 +20,8 @@ from remanence.claims.experiment import Experiment, Measured
 from remanence.claims.paired import judged
 from remanence.claims.verdict import Verdict
 from remanence.errors import UsageError
+from remanence.files import write_atomically
 from remanence.footprint import format_bytes
-from remanence.state import write_atomically
 
 Run = tuple[str, int, bool, dict[str, Any]]
 """Label, seed, whether on held-out data, settings."""

@@ -246,7 +246,7 @@ class PooledIndex:
         """Write the index as one safetensors file, whole or not at all."""
         from safetensors.numpy import save
 
-        from remanence.state import write_atomically
+        from remanence.files import write_atomically
 
         kept = list(self._documents.values())
         width = (0, self.dimension)

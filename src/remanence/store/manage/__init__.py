@@ -1,0 +1,1 @@
+"""The rest phase of a store."""

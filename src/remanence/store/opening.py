@@ -1,0 +1,95 @@
+"""Opening a store by its address, with its encoder."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from remanence.errors import MissingExtra, UsageError
+from remanence.store.database.base import Database
+from remanence.store.store import Store
+
+if TYPE_CHECKING:
+    from remanence.store.encode import Encoder
+
+
+def open(
+    address: str | os.PathLike[str],
+    *,
+    encoder: str | Encoder | None = "minilm",
+    precision: str = "float32",
+    background: bool = True,
+    create: bool = True,
+) -> Store:
+    """Open a store, making it where there is none.
+
+    Parameters
+    ----------
+    address:
+        The file of a store (SQLite), or ``postgresql://user@host/database`` (with the extension pgvector).
+    encoder:
+        What turns texts into vectors: ``minilm`` (packaged), ``sentence-transformers:NAME``, ``openai:MODEL``,
+        an object with ``name``, ``dimension`` and ``encode``, or None to read by words alone.
+    precision:
+        How vectors of a new store are kept, ``float32`` or ``float16``.
+    background:
+        Whether a thread encodes what was written while nobody reads.
+    create:
+        Whether a missing file is made.
+
+    Raises
+    ------
+    UsageError
+        If the address cannot be used.
+    StateError
+        If what is there is no store, damaged, of a newer version, or of another encoder.
+    MissingExtra
+        If a package is missing.
+
+    Example
+    -------
+    >>> import remanence as rm, tempfile, os
+    >>> with rm.store.open(os.path.join(tempfile.mkdtemp(), "memory.db"), encoder=None) as store:
+    ...     len(store)
+    0
+    """
+    database = database_of(address, create)
+    try:
+        return Store(database, encoder_of(encoder), precision=precision, background=background)
+    except BaseException:
+        database.close()
+        raise
+
+
+def database_of(address: str | os.PathLike[str], create: bool) -> Database:
+    """The database at an address."""
+    text = os.fspath(address)
+    if not isinstance(text, str) or not text:
+        raise UsageError(f"the address of a store is {text!r}, expected a path or postgresql://user@host/database")
+    if text.startswith(("postgresql://", "postgres://")):
+        try:
+            from remanence.store.database.postgres import PostgresDatabase
+        except ModuleNotFoundError as error:
+            raise MissingExtra(error.name or "psycopg", "postgres", "a store in PostgreSQL") from None
+        return PostgresDatabase(text)
+    if "://" in text:
+        kind = text.split("://")[0]
+        raise UsageError(f"a store cannot lie at {kind}://: give a path, or postgresql://user@host/database")
+    from remanence.store.database.sqlite import SqliteDatabase
+
+    return SqliteDatabase(text, create=create)
+
+
+def encoder_of(given: Any) -> Encoder | None:
+    """An encoder by name, or the object that was given."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        from remanence.store.encode import encoder
+
+        return encoder(given)
+    if not all(hasattr(given, name) for name in ("name", "dimension", "encode")):
+        raise UsageError(
+            f"a {type(given).__name__} was given as the encoder, expected a name or an object with name, dimension and encode"
+        )
+    return cast("Encoder", given)
