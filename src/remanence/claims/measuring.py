@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from remanence import systems
 from remanence.arena.fingerprint import fingerprint
 from remanence.arena.search import Found, edges, points
 from remanence.arena.trials import Workplace
@@ -28,8 +27,8 @@ Run = tuple[str, int, bool, dict[str, Any]]
 
 
 def code_of(claim: Experiment) -> str:
-    """A fingerprint of what the measurement depends on, the system's file included."""
-    return fingerprint([claim.measure.__module__, systems.get(claim.name).factory.__module__])
+    """A fingerprint of what the measurement depends on, whatever it imports included."""
+    return fingerprint([claim.measure.__module__])
 
 
 def run_experiment(
@@ -92,8 +91,9 @@ def _measured(claim: Experiment, runs: list[Run], at: Workplace) -> Iterator[dic
     """What each run gave, in order."""
     import joblib
 
-    folder, code = at.folder.resolve() / "measured", code_of(claim)
-    calls = [(claim, run, folder / f"{claim.name}-{_digest(run, code)}.json", at.fresh) for run in runs]
+    # By what is called and not by the claim, so that two claims share what they both measure.
+    folder, code = at.folder.resolve() / "measured" / claim.measure.__module__.rpartition(".")[2], code_of(claim)
+    calls = [(claim, run, folder / f"{run[0]}-{run[1]}-{_digest(run, code)}.json", at.fresh) for run in runs]
     rows: Iterable[dict[str, Any]] = (_kept(*call) for call in calls)
     if at.jobs > 1 and len(runs) > 1:
         parallel = joblib.Parallel(n_jobs=at.jobs, backend="loky", return_as="generator")

@@ -159,7 +159,7 @@ class EmbeddingHead(nn.Module):
 
     def _step(self, loss: Tensor) -> None:
         if not bool(torch.isfinite(loss)):
-            raise Diverged(f"the loss of {type(self).__name__} became {float(loss)}: lower the learning rate")
+            raise Diverged(f"the loss of {type(self).__name__} became {float(loss.detach())}: lower the learning rate")
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         self._optimizer.step()
