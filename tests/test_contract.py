@@ -14,7 +14,7 @@ from remanence import systems
 from remanence.errors import Unsupported, UsageError
 from remanence.systems import all_systems, build, recipe_for
 
-NAMES = [card.runnable for card in all_systems().values() if card.tasks]
+NAMES = [card.runnable for card in all_systems().values() if card.learns]
 SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40}
 
 
