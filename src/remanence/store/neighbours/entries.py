@@ -153,6 +153,12 @@ class Entries(nn.Module):
             places.append(best.indices)
         return torch.cat(cosines), torch.cat(places)
 
+    def columns(self, classes: list[int]) -> Tensor:
+        """The column of each entry's label (entries,) in a list of classes that has it."""
+        known = torch.tensor(classes, device=self.labels.device)
+        order = known.argsort()
+        return order[torch.searchsorted(known[order], self.labels)]
+
     def asked_for(self, request: Request, vectors: Tensor | None) -> Tensor:
         """Which entries (entries,) bool a request to forget names; `vectors` are those of its rows."""
         gone = torch.isin(self.ids, torch.tensor(request.ids, dtype=torch.int64, device=self.ids.device))

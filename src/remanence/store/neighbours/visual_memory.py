@@ -166,7 +166,7 @@ class VisualMemory(ClosedForm):
     def _review(self, places: Tensor) -> None:
         """Ask about the entries at these places, each with itself left out, and note who misled."""
         if len(places) > 1:
-            columns = self._columns()[places]
+            columns = self.entries.columns(self.classes)[places]
             cosines, near = self.entries.others(min(self.neighbours, len(places) - 1), places)
             answered = tally(self._weights(cosines), columns[near], len(self.classes)).argmax(1)
             misled = (columns[near] == answered.unsqueeze(1)) & (answered != columns).unsqueeze(1)
@@ -195,17 +195,12 @@ class VisualMemory(ClosedForm):
         weights = self._weights(cosines)
         if self.pruning == "soft":
             weights = weights * self.reliability()[near]
-        return tally(weights, self._columns()[near], len(self.classes))
+        return tally(weights, self.entries.columns(self.classes)[near], len(self.classes))
 
     def reliability(self) -> Tensor:
         """The factor on the weight of each entry (entries,) float32, under soft pruning."""
         wrong = self.entries.marks
         return torch.where(wrong > 0, 1.75 / (1 + wrong), 1.0)
-
-    def _columns(self) -> Tensor:
-        """The column of each entry's label (entries,)."""
-        order = torch.tensor(self.classes).argsort()
-        return order[torch.searchsorted(torch.tensor(self.classes)[order], self.entries.labels)]
 
     # Forgetting
 
