@@ -2,7 +2,7 @@
 
 from remanence.streams.blurry import blur
 from remanence.streams.corruptions import imbalance, limit, noise
-from remanence.streams.disclosing import disclose, online
+from remanence.streams.disclosing import disclose, online, unlabelled
 from remanence.streams.experience import (
     CLASSIFICATION,
     REGRESSION,
@@ -62,6 +62,7 @@ __all__ = [
     "split",
     "table",
     "tensors",
+    "unlabelled",
     "whole",
     "with_seed",
 ]
