@@ -16,6 +16,7 @@ from remanence.streams.experience import (
     Task,
     TestSet,
 )
+from remanence.streams.facts import changing
 from remanence.streams.folder import folder
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
@@ -41,6 +42,7 @@ __all__ = [
     "TestSet",
     "blur",
     "build",
+    "changing",
     "disclose",
     "folder",
     "hold_out",

@@ -75,6 +75,9 @@ class SqlDatabase(Database):
     def _vectors_changed(self, space: Space, rows: Rows | Sequence[int], present: bool) -> None:
         """Note that rows gained or lost a vector that may be searched; only inside a transaction."""
 
+    def _space_gone(self, spaces: Sequence[Space]) -> None:
+        """Drop what stands beside the database for spaces that are about to go."""
+
     # Settings
 
     def setting(self, key: str) -> str | None:
@@ -382,6 +385,7 @@ class SqlDatabase(Database):
 
     def serve(self, space: Space) -> None:
         with self.transaction():
+            self._space_gone([other for other in self.spaces() if other.number != space.number])
             for other in self.spaces():
                 if other.number != space.number:
                     self._run("DELETE FROM queue WHERE space = ?", [other.number])

@@ -19,6 +19,7 @@ from remanence.errors import StateError, UsageError
 from remanence.store.database import care, schema
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound, condition
+from remanence.store.database.sidecar import Sidecar
 from remanence.store.database.sql import SqlDatabase
 from remanence.store.record import Removal
 from remanence.store.where import Filter
@@ -40,6 +41,8 @@ class SqliteDatabase(SqlDatabase):
         The file; made if it is not there and `create` allows it.
     create:
         Whether a missing file is made.
+    durable:
+        Whether a commit waits for the disk; False only where losing the file loses nothing.
 
     Raises
     ------
@@ -49,7 +52,8 @@ class SqliteDatabase(SqlDatabase):
 
     dialect = "sqlite"
 
-    def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, create: bool = True, durable: bool = True) -> None:
+        self.durable = durable
         self.path = Path(path).absolute()
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
@@ -94,7 +98,7 @@ class SqliteDatabase(SqlDatabase):
         made = sqlite3.connect(
             self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        made.execute("PRAGMA synchronous = FULL")
+        made.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
         made.execute("PRAGMA secure_delete = ON")
         made.execute("PRAGMA foreign_keys = ON")
         made.execute("PRAGMA temp_store = MEMORY")
@@ -304,6 +308,9 @@ class SqliteDatabase(SqlDatabase):
         return [int(found.get(term, 0)) for term in terms]
 
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
+        if wanted.plain:
+            return self._sidecar(space).search(query, k, wanted)
+        # Replaced versions are in no index: their vectors come from the database itself
         rows, vectors = self.vectors(space, self.matching(wanted))
         scores = vectors @ query
         best = np.argsort(-scores, kind="stable")[:k]
@@ -314,15 +321,26 @@ class SqliteDatabase(SqlDatabase):
     def purge(self, texts: Sequence[str] = ()) -> tuple[dict[str, Removal], str]:
         return care.purge(self, texts)
 
+    def _sidecar(self, space: Space) -> Sidecar:
+        made: dict[int, Sidecar] = self._local.__dict__.setdefault("sidecars", {})
+        if space.number not in made:
+            made[space.number] = Sidecar(self, space)
+        return made[space.number]
+
     def purge_index(self) -> bool:
         """Let nothing of deleted vectors remain in the dense index; whether that is done."""
-        return True
-
-    def check_index(self, space: Space, repair: bool) -> list[str]:
-        return []
+        done = [self._sidecar(space).purge() for space in self.spaces()]
+        return all(done)
 
     def check(self, repair: bool) -> list[str]:
         return care.check(self, repair)
+
+    def _space_gone(self, spaces: Sequence[Space]) -> None:
+        for space in spaces:
+            self._sidecar(space).drop()
+
+    def check_index(self, space: Space, repair: bool) -> list[str]:
+        return self._sidecar(space).check(repair)
 
     def statistics(self) -> dict[str, Any]:
         return self._counts()
