@@ -265,9 +265,10 @@ class Store(Twins):
         expected_version:
             The version that this change was made from; a `Conflict` if another came in between.
         valid_from:
-            Since when the new version is true; now, if not given. The old one was true until then.
+            Since when the new version is true; now, if not given. The old one was true until then. Of several
+            versions that claim the same time, the latest holds.
         correction:
-            The old version was never true: the new one takes over its time.
+            The old version was never true: the new one takes over its time, but for what is given anew.
         **fields:
             Other fields to change.
         """
@@ -288,12 +289,13 @@ class Store(Twins):
             at = self.clock()
             since = instant(valid_from, "valid_from")
             if correction:
-                starts, closes = old.valid_from, NEVER if old.valid_from is None else old.valid_from
+                starts = old.valid_from if since is None else since
+                closes = NEVER if old.valid_from is None else old.valid_from
             else:
                 starts = closes = at if since is None else since
             known = old.record()
             given = {name: getattr(known, name) for name in GIVEN if name not in ("valid_from", "valid_to")}
-            given |= {"valid_to": None if since is not None or not correction else known.valid_to}
+            given |= {"valid_to": known.valid_to if correction else None}
             given |= fields | {"valid_from": moment(starts)} | ({} if text is None else {"text": text})
             row = self.database.replace(old, draft(given), at, closes, self.encoding.spaces)
             revised = self.database.told([row])[0].record()

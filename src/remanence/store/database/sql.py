@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ class SqlDatabase(Database):
                 "UPDATE records SET replaced_at = ?, closed_to = ? WHERE row_id = ?",
                 [at, closed_to if old.valid_to is None else min(closed_to, old.valid_to), old.row],
             )
-            self._write([row], [version_of(new, at, old.version + 1)])
+            self._write([row], [replace(version_of(new, at, old.version + 1), uses=old.uses, used_at=old.used_at)])
             self._queue([row], spaces)
             for space in self.spaces():
                 self._vectors_changed(space, [old.row], present=False)
