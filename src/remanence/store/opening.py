@@ -83,7 +83,7 @@ def database_of(address: str | os.PathLike[str], create: bool) -> Database:
             from remanence.store.database.postgres import PostgresDatabase
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "psycopg", "postgres", "a store in PostgreSQL") from None
-        return PostgresDatabase(text)
+        return PostgresDatabase(text, create=create)
     if "://" in text:
         kind = text.split("://")[0]
         raise UsageError(f"a store cannot lie at {kind}://: give a path, or postgresql://user@host/database")
