@@ -1,0 +1,81 @@
+"""Candidates by words and by meaning, then the neighbours of the best: a few hundred, however large the store."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from remanence.store.database.base import Database, Space, Vectors
+from remanence.store.retrieve.candidates import Candidates, Rows, no_candidates, places
+from remanence.store.retrieve.fusion import FIRST, contributions, total
+from remanence.store.retrieve.query import Query
+from remanence.store.retrieve.terms import affordable, rarity, stem
+from remanence.store.where import Filter
+
+EACH = 100
+"""How many candidates come from full text, and as many from vectors."""
+ANCHORS, REACH = 16, 6
+"""How many of the best bring their neighbours, and how many on each side."""
+
+
+def gather(
+    database: Database,
+    query: Query,
+    wanted: Filter,
+    space: Space | None = None,
+    vector: Vectors | None = None,
+    *,
+    each: int = EACH,
+    anchors: int = ANCHORS,
+    reach: int = REACH,
+) -> Candidates:
+    """What may answer a question.
+
+    Parameters
+    ----------
+    database, wanted:
+        Where to look, and what may be found at all.
+    query:
+        The question, taken apart.
+    space, vector:
+        The encoder's vectors and that of the question (dimension,); None searches by words alone.
+    each, anchors, reach:
+        How many candidates each search gives, how many of the best bring neighbours, and how many on each side.
+    """
+    frequencies = database.frequencies([stem(term) for term in query.terms])
+    asked = affordable(query.terms, frequencies)
+    first = database.words(asked, each, wanted)[0] if asked else np.zeros(0, dtype=np.int64)
+    if space is not None and vector is not None:
+        first = np.union1d(first, database.dense(space, vector, each, wanted)[0])
+    else:
+        space, vector = None, np.zeros(1, dtype=np.float32)
+    # rows are never used again, so that the last of them is about the number of versions
+    weights = rarity(frequencies, max(int(first.max(initial=1)), *frequencies, 1))
+    found = _with(database, no_candidates(len(vector), weights), first, query, space, vector)
+    if not anchors or not reach:
+        return found
+    best = _anchors(query, found)[:anchors]
+    near = database.neighbours_in_order(best, reach, wanted)
+    further = np.setdiff1d(near[near > 0], found.rows)
+    found = _with(database, found, further, query, space, vector)
+    return Candidates(
+        found.told, found.vectors, found.cosine, found.counts, found.rarity, places(found.rows, near, best)
+    )
+
+
+def _with(
+    database: Database, found: Candidates, rows: Rows, query: Query, space: Space | None, vector: Vectors
+) -> Candidates:
+    told = database.told(rows)
+    vectors = np.zeros((len(told), len(vector)), dtype=np.float32)
+    if space is not None and told:
+        place = {one.row: number for number, one in enumerate(told)}
+        held, theirs = database.vectors(space, np.array(sorted(place), dtype=np.int64))
+        vectors[[place[row] for row in held.tolist()]] = theirs
+    return found.also(told, vectors, vector, query.terms)
+
+
+def _anchors(query: Query, found: Candidates) -> Rows:
+    """The rows of those that can have neighbours (they were said, or have a source), best first."""
+    order = np.argsort(-total(contributions(query, found, FIRST), len(found)), kind="stable")
+    stand = [found.told[place] for place in order.tolist()]
+    return np.array([one.row for one in stand if one.speaker is not None or one.source is not None], dtype=np.int64)
