@@ -9,15 +9,16 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from remanence.errors import NeedsError, StateError, UsageError, nearest
 from remanence.footprint import parse_bytes
 from remanence.hyperparameters import Hyperparameter, hyperparameters
-from remanence.learner import Learner, Recipe
-from remanence.training import Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from remanence.learner import Learner, Recipe
 
 PLACES = ("weights", "context", "store")
 Kind = TypeVar("Kind", bound=type)
@@ -70,7 +71,12 @@ class System:
 
     @property
     def is_part(self) -> bool:
-        return not issubclass(self.factory, Learner)
+        return not self.is_memory and not hasattr(self.factory, "steps")
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether it is a composition over the store, which runs on a stream inside a `TextMemory`."""
+        return hasattr(self.factory, "manages")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -91,7 +97,7 @@ class System:
 
     def check(self, settings: dict[str, Any]) -> None:
         """Raise a `UsageError` if a hyperparameter cannot be used, without building any model."""
-        if self.is_part:
+        if self.is_part or self.is_memory:
             self.factory(**settings)
         else:
             self.factory.check(settings)
@@ -166,6 +172,8 @@ def split_settings(name: str, given: dict[str, Any]) -> tuple[dict[str, dict[str
 
     A key that several components know goes to all of them.
     """
+    from remanence.training import Training
+
     cards = components(name)
     mine: dict[str, dict[str, Any]] = {card.name: {} for card in cards}
     training: dict[str, Any] = {}
@@ -205,7 +213,11 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
         raise StateError("the learner was built around a module of your own: hand one over as model=…")
     settings = [_sized(card, recipe) for card in cards]
     learner: Learner
-    if cards[0].is_part:
+    if cards[0].is_memory:
+        from remanence.store.learner import TextMemory
+
+        learner = TextMemory(cards[0].factory(**settings[0]), recipe.task[1], seed=recipe.seed)
+    elif cards[0].is_part:
         network = (
             model
             if model is not None
@@ -275,7 +287,7 @@ def make(
     """
     size = None if budget is None else parse_bytes(budget)
     recipe = recipe_for(name, stream, model=model, seed=seed, budget=size, settings=settings)
-    made = build(recipe, model if isinstance(model, nn.Module) else None)
+    made = build(recipe, None if isinstance(model, str) else model)
     refuse_unmet(name, made.needs, stream)
     return made
 
@@ -293,6 +305,11 @@ def recipe_for(
 
     With a budget, a suggested memory size gives way to what the budget holds; a given one stays.
     """
+    from torch import nn
+
+    from remanence.learner import Recipe
+    from remanence.training import Training
+
     if not isinstance(name, str):
         raise UsageError(f"{name!r} is no name of a system: give one, or several joined by +, as in 'er+fpf'")
     require_stream(stream)

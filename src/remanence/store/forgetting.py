@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from remanence.errors import UsageError
 from remanence.store.record import Receipt, Removal, identity
-from remanence.store.times import now
 from remanence.store.where import Filter, filter_of
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def forget(store: Store, record: str | Iterable[str] | None, where: Any, scope: 
         if unknown is not None:
             raise UsageError(f"there is no record {unknown} to forget: it was never written, or is forgotten already")
     else:
-        wanted = filter_of(scope, where, now=now())
+        wanted = filter_of(scope, where, now=store.clock())
         # What once matched in an older version is forgotten with the record, so history is searched too
         every = Filter(wanted.scope, wanted.where, now=wanted.now, history=True)
         ids = list(dict.fromkeys(told.id for told in store.database.find(every)))

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -110,8 +110,8 @@ GIVEN = tuple(f.name for f in fields(Draft))
 """What a caller may set when writing."""
 
 
-def draft(given: Mapping[str, Any] | Record | str) -> Draft:
-    """Check what shall be written, once, and bring it into the form that databases take.
+def draft(given: Mapping[str, Any] | Record | str, fresh: Callable[[], str] | None = None) -> Draft:
+    """Check what shall be written, once, and bring it into the form that databases take; `fresh` makes ids.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def draft(given: Mapping[str, Any] | Record | str) -> Draft:
         _metadata(given.get("metadata") or {}),
         float(strength),
         identity(parent) if parent else None,
-        identity(given["id"]) if given.get("id") else new_id(),
+        identity(given["id"]) if given.get("id") else (fresh or new_id)(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,7 +10,7 @@ from remanence.errors import Conflict, UsageError, nearest
 from remanence.store import forgetting, transfer
 from remanence.store.database.base import Database
 from remanence.store.encoding import Encoding, Progress
-from remanence.store.record import GIVEN, Hits, Link, Receipt, Record, Told, draft, identity, version_of
+from remanence.store.record import GIVEN, Hits, Link, Receipt, Record, Told, draft, identity, new_id, version_of
 from remanence.store.retrieve.reader import Reader
 from remanence.store.times import NEVER, Instant, instant, moment, now
 from remanence.store.twins import Twins
@@ -40,6 +40,10 @@ class Store(Twins):
         How vectors are kept in the database, ``float32`` or ``float16``.
     background:
         Whether a thread encodes what was written while nobody reads.
+    clock:
+        The present instant, in microseconds since 1970 UTC.
+    ids:
+        A fresh id at each call, 32 hexadecimal digits.
 
     Example
     -------
@@ -51,9 +55,16 @@ class Store(Twins):
     """
 
     def __init__(
-        self, database: Database, encoder: Encoder | None, *, precision: str = "float32", background: bool = True
+        self,
+        database: Database,
+        encoder: Encoder | None,
+        *,
+        precision: str = "float32",
+        background: bool = True,
+        clock: Callable[[], int] = now,
+        ids: Callable[[], str] = new_id,
     ) -> None:
-        self.database = database
+        self.database, self.clock, self.ids = database, clock, ids
         self.encoding = Encoding(database, encoder, precision, background)
         self.reader = Reader(database, self.encoding)
         if database.unpurged() is not None:
@@ -79,10 +90,10 @@ class Store(Twins):
         UsageError
             If a field is unknown or cannot be used; nothing is written.
         """
-        return self._written([draft({**fields, "text": text})], wait)[0]
+        return self._written([draft({**fields, "text": text}, self.ids)], wait)[0]
 
     def _written(self, drafts: list[Any], wait: bool) -> list[Record]:
-        at = now()
+        at = self.clock()
         rows = self.database.insert(drafts, at, self.encoding.spaces)
         if wait:
             self.encoding.encode_queued()
@@ -110,11 +121,11 @@ class Store(Twins):
         """
         total = len(records) if isinstance(records, Sequence) else 0
         ids: list[str] = []
-        at = now()
+        at = self.clock()
         with self.database.transaction():
             block: list[Any] = []
             for given in records:
-                block.append(draft(given))
+                block.append(draft(given, self.ids))
                 ids.append(block[-1].id)
                 if len(block) == _BULK:
                     self.database.insert(block, at, self.encoding.spaces)
@@ -176,11 +187,11 @@ class Store(Twins):
             raise UsageError("the question is empty: ask something")
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise UsageError(f"k is {k!r}, expected a whole number of 1 or more")
-        wanted = filter_of(scope, where, as_of=as_of, known_at=known_at, now=now())
+        wanted = filter_of(scope, where, as_of=as_of, known_at=known_at, now=self.clock())
         self._refuse_unknown(wanted.scope)
         hits = self.reader.read(question, k, wanted, mode=mode, explain=explain, **options)
         if reinforce and hits:
-            self.database.adjust([hit.record.row for hit in hits], used_at=now())
+            self.database.adjust([hit.record.row for hit in hits], used_at=self.clock())
         return hits
 
     def _refuse_unknown(self, scope: str | None) -> None:
@@ -214,11 +225,11 @@ class Store(Twins):
         self, *, scope: str | None = "*", where: Any = None, limit: int = 100, newest: bool = True, **times: Any
     ) -> list[Record]:
         """Records by order of writing, current versions unless `as_of` or `known_at` ask for others."""
-        wanted = filter_of(scope, where, now=now(), **times)
+        wanted = filter_of(scope, where, now=self.clock(), **times)
         return [told.record() for told in self.database.find(wanted, limit, newest=newest)]
 
     def count(self, *, scope: str | None = "*", where: Any = None) -> int:
-        return self.database.count(filter_of(scope, where, now=now()))
+        return self.database.count(filter_of(scope, where, now=self.clock()))
 
     def __len__(self) -> int:
         return int(self.database.statistics()["records"])
@@ -274,7 +285,7 @@ class Store(Twins):
                     f"record {old.id} is at version {old.version}, the change was made from version {expected_version}: "
                     "read it again and decide anew"
                 )
-            at = now()
+            at = self.clock()
             since = instant(valid_from, "valid_from")
             if correction:
                 starts, closes = old.valid_from, NEVER if old.valid_from is None else old.valid_from
@@ -304,7 +315,7 @@ class Store(Twins):
     def link(self, source: str, target: str, relation: str, weight: float = 1.0) -> Link:
         """Relate two records: ``link(a, b, "supports")``."""
         made = Link(identity(source), identity(target), _relation(relation), float(weight))
-        self.database.link([made], now())
+        self.database.link([made], self.clock())
         return made
 
     def unlink(self, source: str, target: str, relation: str) -> bool:

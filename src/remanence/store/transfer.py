@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from remanence.errors import UsageError
 from remanence.files import whole_file
 from remanence.store.record import Link, Told, draft, version_of
-from remanence.store.times import instant, moment, now
+from remanence.store.times import instant, moment
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
@@ -33,26 +34,31 @@ def export(store: Store, path: str | os.PathLike[str], progress: Progress | None
 
         line({"format": FORMAT})
         for told in store.database.export_rows():
-            line({"record": _readable(told)})
+            line(readable(told))
             done += 1
             if progress and done % _BLOCK == 0:
                 progress(done, total)
         for link in store.database.links():
-            kept = {**asdict(link), "made_at": link.made_at.isoformat() if link.made_at else None}
-            line({"link": kept})
+            line(readable_link(link))
     if progress:
         progress(done, total)
     return done
 
 
-def _readable(told: Told) -> dict[str, Any]:
+def readable(told: Told) -> dict[str, Any]:
+    """A version as a JSON-able line, times in ISO 8601."""
     known = asdict(told)
     del known["row"]
     known["tags"], known["metadata"] = json.loads(told.tags), json.loads(told.metadata)
     for name in _TIMES:
         at = moment(known[name])
         known[name] = at.isoformat() if at else None
-    return {name: value for name, value in known.items() if value not in (None, [], {})}
+    return {"record": {name: value for name, value in known.items() if value not in (None, [], {})}}
+
+
+def readable_link(link: Link) -> dict[str, Any]:
+    """A link as a JSON-able line."""
+    return {"link": {**asdict(link), "made_at": link.made_at.isoformat() if link.made_at else None}}
 
 
 def import_(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
@@ -60,34 +66,45 @@ def import_(store: Store, path: str | os.PathLike[str], progress: Progress | Non
     source = Path(path)
     if not source.is_file():
         raise UsageError(f"there is no file {source} to import: give one that export wrote")
+    with open(source, "rb") as file:
+        lines = (_line(source, number, raw) for number, raw in enumerate(file, 1))
+        if next(lines, {}).get("format") != FORMAT:
+            raise UsageError(f"{source} was not written by export: its first line does not name {FORMAT!r}")
+        done = restore_lines(store, lines, str(source), progress)
+    store.encoding.written()
+    return done
+
+
+def restore_lines(
+    store: Store, lines: Iterable[dict[str, Any]], source: str = "the saved state", progress: Progress | None = None
+) -> int:
+    """Write versions and links as `readable` and `readable_link` told them, all or none; the number of versions."""
     done = 0
     block: list[Told] = []
-    with open(source, "rb") as file, store.database.transaction():
-        for number, raw in enumerate(file, 1):
-            content = _line(source, number, raw)
-            if number == 1:
-                if content.get("format") != FORMAT:
-                    raise UsageError(f"{source} was not written by export: its first line does not name {FORMAT!r}")
-            elif "record" in content:
+
+    def write() -> None:
+        if block:
+            store.database.restore(block, store.encoding.spaces)
+            block.clear()
+
+    with store.database.transaction():
+        for number, content in enumerate(lines, 2):
+            if "record" in content:
                 block.append(_version(source, number, content["record"]))
                 done += 1
                 if len(block) == _BLOCK:
-                    store.database.restore(block, store.encoding.spaces)
-                    block = []
+                    write()
                     if progress:
                         progress(done, 0)
             elif "link" in content:
-                if block:
-                    store.database.restore(block, store.encoding.spaces)
-                    block = []
-                store.database.link([_link(source, number, content["link"])], now())
+                write()
+                made = instant(content["link"].get("made_at"), "made_at") if isinstance(content["link"], dict) else None
+                store.database.link([_link(source, number, content["link"])], store.clock() if made is None else made)
             else:
                 raise UsageError(f"line {number} of {source} is neither a record nor a link: use an intact export")
-        if block:
-            store.database.restore(block, store.encoding.spaces)
+        write()
     if progress:
         progress(done, done)
-    store.encoding.written()
     return done
 
 
@@ -101,7 +118,7 @@ def _line(source: Path, number: int, raw: bytes) -> dict[str, Any]:
     return content
 
 
-def _version(source: Path, number: int, given: Any) -> Told:
+def _version(source: str, number: int, given: Any) -> Told:
     known = {field.name for field in fields(Told)} - {"row"}
     if not isinstance(given, dict) or not given.keys() <= known or not {"id", "text", "recorded_at"} <= given.keys():
         raise UsageError(
@@ -114,7 +131,7 @@ def _version(source: Path, number: int, given: Any) -> Told:
     return Told(**{**asdict(told), **times, "uses": _count(source, number, given.get("uses", 0), 0)})
 
 
-def _count(source: Path, number: int, given: Any, least: int) -> int:
+def _count(source: str, number: int, given: Any, least: int) -> int:
     if not isinstance(given, int) or given < least:
         raise UsageError(
             f"line {number} of {source} counts {str(given)[:40]!r}, expected a whole number of {least} or more"
@@ -122,7 +139,7 @@ def _count(source: Path, number: int, given: Any, least: int) -> int:
     return given
 
 
-def _link(source: Path, number: int, given: Any) -> Link:
+def _link(source: str, number: int, given: Any) -> Link:
     try:
         return Link(str(given["source"]), str(given["target"]), str(given["relation"]), float(given["weight"]))
     except (KeyError, TypeError, ValueError):

@@ -41,6 +41,8 @@ class SqliteDatabase(SqlDatabase):
         The file; made if it is not there and `create` allows it.
     create:
         Whether a missing file is made.
+    durable:
+        Whether a commit waits for the disk; False only where losing the file loses nothing.
 
     Raises
     ------
@@ -50,7 +52,8 @@ class SqliteDatabase(SqlDatabase):
 
     dialect = "sqlite"
 
-    def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, create: bool = True, durable: bool = True) -> None:
+        self.durable = durable
         self.path = Path(path).absolute()
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
@@ -95,7 +98,7 @@ class SqliteDatabase(SqlDatabase):
         made = sqlite3.connect(
             self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        made.execute("PRAGMA synchronous = FULL")
+        made.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
         made.execute("PRAGMA secure_delete = ON")
         made.execute("PRAGMA foreign_keys = ON")
         made.execute("PRAGMA temp_store = MEMORY")
