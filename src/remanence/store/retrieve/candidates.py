@@ -27,8 +27,6 @@ class Candidates:
     ----------
     told:
         The records.
-    vectors:
-        Of unit length (records, dimension), zeros where a record has none yet.
     cosine:
         With the question's vector; 0 where a record has no vector yet.
     counts:
@@ -41,7 +39,6 @@ class Candidates:
     """
 
     told: list[Told]
-    vectors: NDArray[np.float32]
     cosine: Array
     counts: Array
     rarity: Array
@@ -84,27 +81,23 @@ class Candidates:
         found = [np.bincount(other, row[one] * weights, len(self)) for row in rows]
         return np.array(found, dtype=np.float64).reshape(values.shape)
 
-    def also(
-        self, told: list[Told], vectors: NDArray[np.float32], question: NDArray[np.float32], asked: tuple[str, ...]
-    ) -> Candidates:
+    def also(self, told: list[Told], cosine: Array, asked: tuple[str, ...]) -> Candidates:
         """These and further records, in the same order of terms; who stands where is to be said anew."""
         if not told:
             return self
         return Candidates(
             self.told + told,
-            np.concatenate([self.vectors, vectors]),
-            np.concatenate([self.cosine, (vectors @ question).astype(np.float64)]),
+            np.concatenate([self.cosine, cosine]),
             np.concatenate([self.counts, occurrences(asked, [one.text for one in told])], axis=1),
             self.rarity,
             np.arange(len(self) + len(told), dtype=np.int64) * APART,
         )
 
 
-def no_candidates(dimension: int, rarity: Array) -> Candidates:
+def no_candidates(rarity: Array) -> Candidates:
     """None yet."""
     nothing = np.zeros(0)
-    vectors = np.zeros((0, dimension), dtype=np.float32)
-    return Candidates([], vectors, nothing, np.zeros((len(rarity), 0)), rarity, np.zeros(0, dtype=np.int64))
+    return Candidates([], nothing, np.zeros((len(rarity), 0)), rarity, np.zeros(0, dtype=np.int64))
 
 
 def places(rows: Rows, neighbours: Rows, anchors: Rows) -> Rows:

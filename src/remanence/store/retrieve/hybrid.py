@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from remanence.store.database.base import Database, Space, Vectors
@@ -44,34 +46,39 @@ def gather(
     frequencies = database.frequencies([stem(term) for term in query.terms])
     asked = affordable(query.terms, frequencies)
     first = database.words(asked, each, wanted)[0] if asked else np.zeros(0, dtype=np.int64)
+    cosines: dict[int, float] = {}
     if space is not None and vector is not None:
-        first = np.union1d(first, database.dense(space, vector, each, wanted)[0])
-    else:
-        space, vector = None, np.zeros(1, dtype=np.float32)
+        near, scores = database.dense(space, vector, each, wanted)
+        cosines = dict(zip(near.tolist(), scores.tolist(), strict=True))
+        first = np.union1d(first, near)
     # rows are never used again, so that the last of them is about the number of versions
     weights = rarity(frequencies, max(int(first.max(initial=1)), *frequencies, 1))
-    found = _with(database, no_candidates(len(vector), weights), first, query, space, vector)
+    found = _with(database, no_candidates(weights), first, query, space, vector, cosines)
     if not anchors or not reach:
         return found
     best = _anchors(query, found)[:anchors]
-    near = database.neighbours_in_order(best, reach, wanted)
-    further = np.setdiff1d(near[near > 0], found.rows)
-    found = _with(database, found, further, query, space, vector)
-    return Candidates(
-        found.told, found.vectors, found.cosine, found.counts, found.rarity, places(found.rows, near, best)
-    )
+    beside = database.neighbours_in_order(best, reach, wanted)
+    further = np.setdiff1d(beside[beside > 0], found.rows)
+    found = _with(database, found, further, query, space, vector, cosines)
+    return replace(found, place=places(found.rows, beside, best))
 
 
 def _with(
-    database: Database, found: Candidates, rows: Rows, query: Query, space: Space | None, vector: Vectors
+    database: Database,
+    found: Candidates,
+    rows: Rows,
+    query: Query,
+    space: Space | None,
+    vector: Vectors | None,
+    cosines: dict[int, float],
 ) -> Candidates:
+    """These and further rows; `cosines` are those that a search has told already."""
     told = database.told(rows)
-    vectors = np.zeros((len(told), len(vector)), dtype=np.float32)
-    if space is not None and told:
-        place = {one.row: number for number, one in enumerate(told)}
-        held, theirs = database.vectors(space, np.array(sorted(place), dtype=np.int64))
-        vectors[[place[row] for row in held.tolist()]] = theirs
-    return found.also(told, vectors, vector, query.terms)
+    if space is not None and vector is not None:
+        missing = np.array(sorted({one.row for one in told} - cosines.keys()), dtype=np.int64)
+        held, vectors = database.vectors(space, missing)
+        cosines = cosines | dict(zip(held.tolist(), (vectors @ vector).tolist(), strict=True))
+    return found.also(told, np.array([cosines.get(one.row, 0.0) for one in told]), query.terms)
 
 
 def _anchors(query: Query, found: Candidates) -> Rows:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from remanence.errors import UsageError, nearest
-from remanence.store.database.base import Database, Space, Vectors
+from remanence.store.database.base import Database, Rows, Space, Vectors
 from remanence.store.encoding import AT_ONCE, Encoding
 from remanence.store.record import Hit, Hits
 from remanence.store.retrieve.diversity import maximal_marginal_relevance
@@ -109,7 +111,11 @@ class Reader:
         if settings.strength:
             parts["strength"] = settings.strength * strength(found)
         score = total(parts, len(found))
-        best = maximal_marginal_relevance(score, found.vectors, k, settings.diversity)
+        best = np.argsort(-score, kind="stable")[:k]
+        if settings.diversity and space is not None:
+            best = np.argsort(-score, kind="stable")[:each]
+            vectors = self._vectors(space, found.rows[best])
+            best = best[maximal_marginal_relevance(score[best], vectors, k, settings.diversity)]
         return Hits(
             (
                 Hit(
@@ -129,3 +135,11 @@ class Reader:
             return None, None
         self.encoding.encode_queued(AT_ONCE, wanted)
         return space, self.encoding.question(question)
+
+    def _vectors(self, space: Space, rows: Rows) -> Vectors:
+        """In the order of the rows; zeros where one has none."""
+        held, vectors = self.database.vectors(space, np.sort(rows))
+        place = {row: number for number, row in enumerate(rows.tolist())}
+        found = np.zeros((len(rows), space.dimension), dtype=np.float32)
+        found[[place[row] for row in held.tolist()]] = vectors
+        return found

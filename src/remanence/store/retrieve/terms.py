@@ -137,10 +137,9 @@ def occurrences(asked: Sequence[str], texts: Sequence[str]) -> Array:
     """
     found = np.zeros((len(asked), len(texts)))
     stems = {stem(term): number for number, term in enumerate(asked)}
-    # Porter's rules change no letter but the last two of a stem (ponies: poni, dying: dy, sensibility: sensibl),
-    # so few words have to lose their endings to be compared
-    beginnings = tuple(one[: max(len(one) - 2, 1)] for one in stems)
-    every = [_WORD.findall(text) for text in folded("\n".join(text.replace("\n", " ") for text in texts)).split("\n")]
+    beginnings = tuple(_beginning(one) for one in stems)
+    lines = folded("\n".join(text.replace("\n", " ") for text in texts)).split("\n") if texts else []
+    every = [_WORD.findall(line) if any(one in line for one in beginnings) else [] for line in lines]
     numbers = {
         word: number
         for word in set().union(*every)
@@ -151,6 +150,14 @@ def occurrences(asked: Sequence[str], texts: Sequence[str]) -> Array:
             if word in numbers:
                 found[numbers[word], place] += 1
     return found
+
+
+def _beginning(one: str) -> str:
+    """How every word of a stem begins, so that few words have to lose their endings to be compared.
+
+    Porter's rules change letters only at the end of what is left (ponies: poni, hoping: hope, sensibility: sensibl).
+    """
+    return one[:-1] if len(one) > 1 and one.endswith(("i", "e", "bl")) else one
 
 
 def bm25(counts: Array, weights: Array, lengths: Array, k1: float = 1.2, b: float = 0.75) -> Array:
