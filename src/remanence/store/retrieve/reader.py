@@ -13,10 +13,11 @@ from remanence.store.database.base import Database, Rows, Space, Vectors
 from remanence.store.encoding import AT_ONCE, Encoding
 from remanence.store.record import Hit, Hits
 from remanence.store.retrieve.diversity import maximal_marginal_relevance
-from remanence.store.retrieve.fusion import WEIGHTS, contributions, total
+from remanence.store.retrieve.fusion import FIRST, WEIGHTS, contributions, total
 from remanence.store.retrieve.hybrid import ANCHORS, EACH, gather
 from remanence.store.retrieve.query import query
 from remanence.store.retrieve.recency import recency, strength
+from remanence.store.retrieve.temporal import Event, Period, around, event
 from remanence.store.times import Instant, instant
 from remanence.store.where import Filter
 
@@ -99,6 +100,8 @@ class Reader:
         speakers = self.database.speakers(wanted, SPEAKERS) if mode != "text" else []
         asked = query(question, speakers, now)
         space, vector = self._vector(asked.meaning, wanted) if mode != "text" else (None, None)
+        if mode == "hybrid" and asked.period is None and (happened := event(question)):
+            asked = replace(asked, period=self._when(happened, speakers, wanted))
         if mode == "dense":
             asked = replace(asked, terms=())
         rank = settings.diversity or settings.recency or settings.strength
@@ -127,6 +130,15 @@ class Reader:
             ),
             self.encoding.waiting(wanted) if mode != "text" else 0,
         )
+
+    def _when(self, happened: Event, speakers: list[str], wanted: Filter) -> Period | None:
+        """The time before, after or around what happened, by the record that tells of it best, where it has one."""
+        asked = query(happened.text, speakers)
+        space, vector = self._vector(asked.meaning, wanted)
+        found = gather(self.database, asked, wanted, space, vector, anchors=0)
+        score = total(contributions(asked, found, FIRST), len(found))
+        told = [found.told[place] for place in np.argsort(-score, kind="stable")[:1].tolist()]
+        return around(told[0].said_at, happened.relation) if told and told[0].said_at is not None else None
 
     def _vector(self, question: str, wanted: Filter) -> tuple[Space | None, Vectors | None]:
         """The question's vector, after a bounded number of texts that still lack theirs got them."""

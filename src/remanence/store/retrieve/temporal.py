@@ -218,7 +218,7 @@ _FORMS: list[tuple[re.Pattern[str], Callable[[re.Match[str], date], Days]]] = [
         (r"\b(?:recently|lately)\b", _recently),
     ]
 ]
-_RELATION = re.compile(r"\b(before|until|till|by|after|since|from|between)\s+(?:the\s+)?(?:end of\s+)?$", re.IGNORECASE)
+_RELATION = re.compile(r"\b(?:(?P<span>day|night|week|weekend|month|year)\s+)?(?P<name>before|until|till|by|after|since|from|between)\s+(?:the\s+)?(?:end of\s+)?$", re.IGNORECASE)
 _UNTIL = re.compile(r"^[\s,]*(?:and|to|until|till|through|-|–)\s+", re.IGNORECASE)
 _EVENT = re.compile(
     r"\b(before|after|since|during)\s+((?:the|his|her|their|my|our|its|that|\w+['’]s|\w+ing)\s+[^?.,;!]+)",
@@ -249,7 +249,9 @@ def period(text: str, now: int) -> Period | None:
         return None
     begin, end, (start, stop) = found
     relation = _RELATION.search(text[:begin])
-    name = relation[1].lower() if relation else ""
+    name = relation["name"].lower() if relation else ""
+    if relation and relation["span"] and name in ("before", "after"):
+        return _beside(start, stop, relation["span"].lower(), name)
     if name in ("before", "until", "till", "by"):
         return Period(None, _at(start if name == "before" else stop))
     if name in ("after", "since"):
@@ -263,6 +265,12 @@ def period(text: str, now: int) -> Period | None:
     return Period(_at(start), _at(stop))
 
 
+def _beside(start: date, stop: date, span: str, name: str) -> Period:
+    """The week before 16 November, the day after it."""
+    days = timedelta(days={"week": 7, "weekend": 7, "month": 30, "year": 365}.get(span, 1))
+    return Period(_at(start - days), _at(start)) if name == "before" else Period(_at(stop), _at(stop + days))
+
+
 def event(text: str) -> Event | None:
     """What a time is told by, where it is told by something that happened.
 
@@ -273,6 +281,16 @@ def event(text: str) -> Event | None:
     """
     found = _EVENT.search(text)
     return Event(found[1].lower(), found[2].strip()) if found else None
+
+
+def around(at: int, relation: str) -> Period:
+    """The time before, after or since an instant; three days on both sides of it for what was during it."""
+    if relation == "before":
+        return Period(None, at)
+    if relation in ("after", "since"):
+        return Period(at, None)
+    days = timedelta(days=3) // timedelta(microseconds=1)
+    return Period(at - days, at + days)
 
 
 def _first(text: str, today: date) -> tuple[int, int, Days] | None:
