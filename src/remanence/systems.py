@@ -130,6 +130,14 @@ def all_systems() -> dict[str, System]:
     return dict(sorted(_SYSTEMS.items()))
 
 
+def memories() -> dict[str, System]:
+    """The text memories by name; torch is not loaded for it."""
+    package = importlib.import_module("remanence.store.memories")
+    for found in pkgutil.walk_packages(package.__path__, "remanence.store.memories."):
+        importlib.import_module(found.name)
+    return {name: card for name, card in sorted(_SYSTEMS.items()) if card.is_memory}
+
+
 def get(name: str) -> System:
     """The card of one system."""
     known = all_systems()

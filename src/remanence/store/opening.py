@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from remanence.errors import MissingExtra, UsageError
+from remanence.errors import MissingExtra, UsageError, nearest
 from remanence.store.database.base import Database
 from remanence.store.store import Store
 
 if TYPE_CHECKING:
     from remanence.store.encode import Encoder
+    from remanence.store.language import Language
+    from remanence.store.memories.base import Memory
 
 
 def open(
@@ -18,6 +20,7 @@ def open(
     *,
     encoder: str | Encoder | None = "minilm",
     precision: str = "float32",
+    language: str | Language | None = None,
     background: bool = True,
     create: bool = True,
 ) -> Store:
@@ -32,6 +35,9 @@ def open(
         an object with ``name``, ``dimension`` and ``encode``, or None to read by words alone.
     precision:
         How vectors of a new store are kept, ``float32`` or ``float16``.
+    language:
+        What consolidation asks for summaries and facts: the name of a model behind an OpenAI-compatible endpoint
+        (its address and key from OPENAI_BASE_URL and OPENAI_API_KEY), or None for rules.
     background:
         Whether a thread encodes what was written while nobody reads.
     create:
@@ -55,7 +61,9 @@ def open(
     """
     database = database_of(address, create)
     try:
-        return Store(database, encoder_of(encoder), precision=precision, background=background)
+        return Store(
+            database, encoder_of(encoder), precision=precision, background=background, language=_language_of(language)
+        )
     except BaseException:
         database.close()
         raise
@@ -78,6 +86,49 @@ def database_of(address: str | os.PathLike[str], create: bool) -> Database:
     from remanence.store.database.sqlite import SqliteDatabase
 
     return SqliteDatabase(text, create=create)
+
+
+def _language_of(given: str | Language | None) -> Language | None:
+    if isinstance(given, str):
+        from remanence.store.language import language
+
+        return language(given)
+    return given
+
+
+def memory(name: str, store: Store | str | os.PathLike[str], **settings: Any) -> Memory:
+    """A published text memory by name, working on a store.
+
+    Parameters
+    ----------
+    name:
+        Such as ``rag`` or ``memorybank[rules]``; ``remanence systems --place store`` lists them.
+    store:
+        A store, or the address of one.
+    **settings:
+        Hyperparameters of the memory.
+
+    Raises
+    ------
+    UsageError
+        If there is no such memory, or a setting cannot be used.
+
+    Example
+    -------
+    >>> import remanence as rm, tempfile, os
+    >>> bank = rm.store.memory("bm25", os.path.join(tempfile.mkdtemp(), "memory.db"))
+    >>> _ = bank.write({"text": "The parrot sleeps in the kitchen."})
+    >>> bank.read("Where does the parrot sleep?", k=1)[0].text
+    'The parrot sleeps in the kitchen.'
+    """
+    from remanence.systems import memories
+
+    known = memories()
+    if name not in known:
+        raise UsageError(f"there is no text memory {name!r}: {nearest(name, known)}")
+    made: Memory = known[name].factory(**settings)
+    place = store if isinstance(store, Store) else open(store)
+    return made.on(place, place.language)
 
 
 def encoder_of(given: Any) -> Encoder | None:
