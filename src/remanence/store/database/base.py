@@ -125,6 +125,10 @@ class Database(ABC):
     def scopes(self) -> list[str]:
         """Every scope that ever held a record and was not forgotten, in order."""
 
+    @abstractmethod
+    def speakers(self, wanted: Filter, limit: int) -> list[str]:
+        """At most `limit` of those who speak in the scopes of a filter; none where these are too many to ask."""
+
     # Links
 
     @abstractmethod
