@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from remanence.errors import UsageError
-from remanence.store.retrieve.pagerank import personalised_pagerank
+from remanence.store.retrieve.pagerank import personalised_pagerank, walk_by_part
 
 
 def closed_form(weights: NDArray[np.float64], seeds: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
@@ -72,3 +72,23 @@ def test_scaling_weights_or_seeds_changes_nothing() -> None:
 def test_what_cannot_be_walked_is_refused(seeds: list[float], damping: float, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         personalised_pagerank(sparse.csr_array(np.eye(2)), np.array(seeds), damping)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), nodes=st.integers(1, 12), density=st.floats(0, 1))
+def test_parts_add_up_to_the_walk_from_all_seeds(seed: int, nodes: int, density: float) -> None:
+    random = np.random.default_rng(seed)
+    weights = sparse.csr_array(
+        random.uniform(0.1, 3, (nodes, nodes)) * (random.uniform(size=(nodes, nodes)) < density / 2)
+    )
+    parts = {name: random.uniform(size=nodes) * (random.uniform(size=nodes) < 0.5) for name in "abc"}
+    parts["a"][random.integers(nodes)] = 1.0
+    found = walk_by_part(weights, parts, 0.6)
+    together = personalised_pagerank(weights, sum(parts.values(), np.zeros(nodes)), 0.6)
+    np.testing.assert_allclose(sum(found.values(), np.zeros(nodes)), together, atol=1e-8)
+
+
+def test_parts_without_a_seed_bring_nothing() -> None:
+    found = walk_by_part(sparse.csr_array(np.eye(2)), {"a": np.zeros(2), "b": np.zeros(2)})
+    assert not found["a"].any()
+    assert not found["b"].any()

@@ -135,9 +135,14 @@ def mentions(sentence: str) -> list[Mention]:
         elif kind == "name":
             begin, end = _bare(sentence, begin, end)
         text = sentence[begin:end].strip(" ,.;:")
-        if text and phrase(text) and not (kind == "name" and phrase(text) in FUNCTION):
+        if phrase(text) and not (kind == "name" and _functional(text)):
             found.append(Mention(text, begin, end, kind))
     return found
+
+
+def _functional(name: str) -> bool:
+    """Whether it is a function word or a contraction that begins with one: The, I'm."""
+    return re.split("['’]", name)[0].lower() in FUNCTION or phrase(name) in FUNCTION
 
 
 def _bare(sentence: str, begin: int, end: int) -> tuple[int, int]:

@@ -25,6 +25,9 @@ Encode = Callable[[list[str]], Vectors]
 LONGEST_NAME = 10
 """Words of the longest phrase that is looked for in a question."""
 
+DECIMALS = 5
+"""Of cosines: what lies beyond depends on how many were computed at once, and would let the order of arrival show."""
+
 _AT_ONCE = 1000
 _WORD = re.compile(r"[^\W_]+")
 _GENITIVE = re.compile(r"(?<=\w)['’]s\b")
@@ -115,6 +118,7 @@ class PassageGraph:
         for begin in range(first, len(self.phrases), _AT_ONCE):
             end = min(begin + _AT_ONCE, len(self.phrases))
             near = self.phrase_vectors[begin:end] @ self.phrase_vectors[:end].T
+            np.round(near, DECIMALS, out=near)
             here, there = np.nonzero(near >= self.synonyms)
             keep = (there < here + begin) & wordy[here + begin] & wordy[there]
             pairs.append(np.stack([here[keep] + begin, there[keep]], axis=1))
@@ -214,9 +218,10 @@ class PassageGraph:
         """The numbers of the facts nearest to a unit vector, best first, and their cosines."""
         if not self.facts:
             return np.zeros(0, np.int64), np.zeros(0)
-        cosines = (self.fact_vectors @ vector).astype(np.float64)
-        best = np.argsort(-cosines, kind="stable")[:most]
-        return best, cosines[best]
+        cosines = np.round(self.fact_vectors @ vector, DECIMALS).astype(np.float64)
+        least = np.partition(cosines, -most)[-most] if most < len(cosines) else -np.inf
+        best = sorted(np.flatnonzero(cosines >= least), key=lambda place: (-cosines[place], self.facts[place]))[:most]
+        return np.array(best, dtype=np.int64), cosines[best]
 
     def ends(self, fact: int) -> tuple[int, int]:
         """The numbers of the phrases at the ends of a fact."""
