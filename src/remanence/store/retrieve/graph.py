@@ -174,6 +174,8 @@ class PassageGraph:
         from scipy import sparse
 
         arrays, phrases = self.arrays, len(self.phrases)
+        if (passages, synonyms) in arrays.weights:
+            return arrays.weights[passages, synonyms]
         begins, ends, weights = [arrays.ends[:, 0]], [arrays.ends[:, 1]], [arrays.tellings]
         if passages:
             begins.append(arrays.context[:, 0] + phrases)
@@ -187,7 +189,8 @@ class PassageGraph:
         apart = begin != end
         nodes = phrases + len(self.rows)
         half = sparse.coo_array((weight[apart], (begin[apart], end[apart])), shape=(nodes, nodes)).tocsr()
-        return (half + half.T).tocsr()
+        arrays.weights[passages, synonyms] = (half + half.T).tocsr()
+        return arrays.weights[passages, synonyms]
 
     def spread(self) -> NDArray[np.float64]:
         """In how many passages each phrase is (phrases,)."""
@@ -240,6 +243,7 @@ class _Arrays:
             for fact, times in told.items():
                 tellings[graph._fact[fact]] += times
             context += [(place, graph._phrase[end]) for end in dict.fromkeys(e for f in told for e in (f[0], f[2]))]
+        self.weights: dict[tuple[bool, bool], Any] = {}
         self.tellings = tellings
         self.ends: Numbers = np.array([graph.ends(k) for k in range(len(graph.facts))], dtype=np.int64).reshape(-1, 2)
         self.context: Numbers = np.array(context, dtype=np.int64).reshape(-1, 2)
