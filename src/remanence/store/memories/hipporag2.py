@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,23 +27,25 @@ from remanence.store.retrieve.recognise import ByModel, ByRules, FactReader
 from remanence.store.where import filter_of
 from remanence.systems import Paper, system
 
+if TYPE_CHECKING:
+    from remanence.store.language import Language
+    from remanence.store.store import Store
+
 GIVEN = "triples"
 """Under this name a record's metadata may hold its facts, as lists of subject, relation and object."""
 
 
-@system(
-    "hipporag2",
-    paper=Paper(
-        "From RAG to Memory: Non-Parametric Continual Learning for Large Language Models",
-        "Gutiérrez, Shu, Qi, Zhou, Su",
-        2025,
-        "2502.14802",
-        73,
-    ),
-    place="store",
-    beats="rag",
-    variant="the question's names are seeds too, as in HippoRAG; rules read facts where there is no language model",
+PAPER = Paper(
+    "From RAG to Memory: Non-Parametric Continual Learning for Large Language Models",
+    "Gutiérrez, Shu, Qi, Zhou, Su",
+    2025,
+    "2502.14802",
+    73,
 )
+SEEDS = "the question's names are seeds too, as in the first HippoRAG"
+
+
+@system("hipporag2", paper=PAPER, place="store", beats="rag", variant=SEEDS)
 class HippoRAG2(Memory):
     """HippoRAG 2.
 
@@ -55,9 +57,6 @@ class HippoRAG2(Memory):
 
     Parameters
     ----------
-    facts:
-        ``read``: by the language model, or by rules without one. ``given``: those in the records' metadata,
-        under ``triples``.
     linked:
         How many of the nearest facts are looked at (1 or more).
     recognise:
@@ -73,11 +72,16 @@ class HippoRAG2(Memory):
     context:
         Whether passages are nodes of the graph. Without, a passage has the mean mass of its phrases.
 
+    Raises
+    ------
+    StateError
+        By what reads or writes, without a language model: ``hipporag2[rules]`` and ``hipporag2[given]`` need none.
+
     Example
     -------
     >>> import remanence as rm
     >>> stream = rm.streams.changing("facts", sessions=2, people=1, seed=0)
-    >>> learner = rm.make("hipporag2", stream)
+    >>> learner = rm.make("hipporag2[rules]", stream)
     >>> for experience in stream.experiences():
     ...     _ = learner.learn(experience)
     >>> learner.predict(stream.tests[0].x).records.shape[1]
@@ -91,9 +95,8 @@ class HippoRAG2(Memory):
 
     Departures
     ----------
-    Without a language model rules read the facts and recognise those of which the question names an end in full;
-    that is the variant ``hipporag2[rules]``, or ``hipporag2[given]`` where the facts are given. The names in the
-    question are seeds, which the first HippoRAG had and the second dropped (``names=0``). Every edge counts once,
+    In ``hipporag2[rules]`` rules read the facts, and recognise those of which the question names an end in full; in
+    ``hipporag2[given]`` the facts are given as data, and rules recognise them. The names in the question are seeds, which the first HippoRAG had and the second dropped (``names=0``). Every edge counts once,
     where the authors' program lays fact and synonym edges once for each direction of an undirected graph; a phrase
     has all its synonyms, not the nearest 100. The encoder is the store's, not a language model of 7 billion
     parameters with instructions.
@@ -104,12 +107,12 @@ class HippoRAG2(Memory):
     retrieves: ClassVar[str] = "personalised PageRank from recognised facts, named phrases and near passages"
     manages: ClassVar[str] = "the graph follows what is written, revised and forgotten"
     needs_language: ClassVar[tuple[str, ...]] = ("facts", "recognise")
+    tasks: ClassVar[frozenset[str]] = frozenset()  # there is no language model on a stream
 
     @validated
     def __init__(
         self,
         *,
-        facts: Annotated[Literal["read", "given"], Field(description="read, or given in the metadata")] = "read",
         linked: Annotated[int, Field(ge=1, description="nearest facts that are looked at")] = 5,
         recognise: Annotated[bool, Field(description="whether facts that do not help are left out")] = True,
         names: Annotated[float, Field(ge=0, description="worth of a phrase that the question names")] = 2.0,
@@ -118,37 +121,39 @@ class HippoRAG2(Memory):
         synonyms: Annotated[float, Field(gt=0, description="least cosine of synonyms")] = 0.8,
         context: Annotated[bool, Field(description="whether passages are nodes")] = True,
     ) -> None:
-        self.facts, self.linked, self.recognise, self.names = facts, linked, recognise, names
-        self.passages, self.damping, self.synonyms, self.context = passages, damping, synonyms, context
+        self.linked, self.recognise, self.names, self.passages = linked, recognise, names, passages
+        self.damping, self.synonyms, self.context = damping, synonyms, context
         self._graphs: dict[str, PassageGraph] = {}
         self._lock = threading.Lock()
 
-    def on(self, store: Any, language: Any = None) -> Memory:
+    def on(self, store: Store, language: Language | None = None) -> Memory:
         self._graphs = {}
         return super().on(store, language)
 
     @property
     def reader(self) -> FactReader:
-        """What reads facts and recognises them: the language model, or rules without one."""
+        """What reads facts and recognises them: the language model that was given."""
         model = getattr(self._language, "model", None)
-        return ByRules() if model is None else ByModel(model)
+        if model is None:
+            raise StateError(
+                "hipporag2 has a language model read every passage, and none was given: open the store with "
+                "language=…, or take hipporag2[rules] or hipporag2[given]"
+            )
+        return ByModel(model)
 
     # Store
 
     def write(self, given: Mapping[str, Any]) -> list[str]:
         reader = self.reader
-        if self.facts == "read" and not isinstance(reader, ByRules):
-            told = {_read_by(reader): [list(fact) for fact in reader.facts(given["text"], given.get("speaker"))]}
-            given = {**given, "metadata": {**given.get("metadata", {}), **told}}
-        return super().write(given)
+        told = {_read_by(reader): [list(fact) for fact in reader.facts(given["text"], given.get("speaker"))]}
+        return super().write({**given, "metadata": {**given.get("metadata", {}), **told}})
 
-    def _facts_of(self, told: Told) -> Sequence[Sequence[str]]:
+    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
+        """The facts of a record: those that were read when it was written, or read now."""
         known = json.loads(told.metadata)
-        reader = self.reader
-        key = GIVEN if self.facts == "given" else _read_by(reader)
-        if key in known or self.facts == "given":
-            return _triples(known.get(key, ()))
-        return reader.facts(told.text, told.speaker)
+        if (key := _read_by(self.reader)) in known:
+            return triples_of(known, key)
+        return self.reader.facts(told.text, told.speaker)
 
     def graph(self, scope: str = "") -> PassageGraph:
         """The graph of the records that are current in a scope, brought up to date."""
@@ -173,7 +178,7 @@ class HippoRAG2(Memory):
             told = store.database.told(new)
             place = {row: number for number, row in enumerate(new.tolist())}
             chosen = [place[one.row] for one in told]
-            graph.add([one.row for one in told], [self._facts_of(one) for one in told], vectors[chosen])
+            graph.add([one.row for one in told], [self.facts_of(one) for one in told], vectors[chosen])
         return graph
 
     # Retrieve
@@ -203,7 +208,9 @@ class HippoRAG2(Memory):
             if int(rows[place]) in told
         )
 
-    def _shares(self, graph: PassageGraph, question: str, vector: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    def _shares(
+        self, graph: PassageGraph, question: str, vector: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float64]]:
         """Each passage's score, by where it came from."""
         near = (graph.passage_vectors @ vector).astype(np.float64)
         phrases, spread = len(graph.phrases), np.maximum(graph.spread(), 1)
@@ -242,11 +249,41 @@ class HippoRAG2(Memory):
         return mass[phrases:] + np.bincount(passage, weights=mass[phrase], minlength=len(graph)) / count
 
 
+@system("hipporag2[rules]", paper=PAPER, place="store", beats="rag", variant=f"facts by rules; {SEEDS}")
+class HippoRAG2ByRules(HippoRAG2):
+    __doc__ = HippoRAG2.__doc__
+    needs_language: ClassVar[tuple[str, ...]] = ()
+    tasks: ClassVar[frozenset[str]] = Memory.tasks
+
+    @property
+    def reader(self) -> FactReader:
+        return ByRules()
+
+    def write(self, given: Mapping[str, Any]) -> list[str]:
+        return Memory.write(self, given)
+
+    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
+        return self.reader.facts(told.text, told.speaker)
+
+
+@system("hipporag2[given]", paper=PAPER, place="store", beats="rag", variant=f"facts given as data; {SEEDS}")
+class HippoRAG2Given(HippoRAG2ByRules):
+    __doc__ = HippoRAG2.__doc__
+
+    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
+        return triples_of(json.loads(told.metadata), GIVEN)
+
+
 def _read_by(reader: FactReader) -> str:
     return f"{GIVEN} by {reader.name}"
 
 
-def _triples(given: Any) -> list[Triple]:
-    """What of given facts are three texts; other things cannot be edges."""
-    found = given if isinstance(given, list) else []
-    return [tuple(one) for one in found if isinstance(one, list) and len(one) == 3 and all(isinstance(p, str) for p in one)]
+def triples_of(metadata: Mapping[str, Any], key: str) -> list[Triple]:
+    """The facts under a name in a record's metadata; what is not three texts cannot be an edge, and is left out."""
+    found = metadata.get(key)
+    listed = found if isinstance(found, list) else []
+    return [
+        (one[0], one[1], one[2])
+        for one in listed
+        if isinstance(one, list) and len(one) == 3 and all(isinstance(part, str) for part in one)
+    ]

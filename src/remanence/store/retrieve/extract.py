@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from remanence.store.language.words import listed
+
 Triple = tuple[str, str, str]
 
 MOST = 64
@@ -20,14 +22,18 @@ MOST = 64
 
 _MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 _DATE = rf"(?:\d{{1,2}}(?:st|nd|rd|th)? )?{_MONTH}(?: \d{{1,2}}(?:st|nd|rd|th)?)?,?(?: \d{{4}})?(?=\W|$)"
-_NUMBER = r"[$€£]?\d[\d.,]*\d(?:s|st|nd|rd|th)?(?: (?:million|billion|trillion|percent)\b|%)?|[$€£]?\d+(?:s|st|nd|rd|th)?"
+_NUMBER = (
+    r"[$€£]?\d[\d.,]*\d(?:s|st|nd|rd|th)?(?: (?:million|billion|trillion|percent)\b|%)?|[$€£]?\d+(?:s|st|nd|rd|th)?"
+)
 _CAPITAL = r"(?:[^\W\d_a-zà-öø-ÿ][\w'’./&-]*\w|[A-Z]\.(?=[\s,]|$)|[A-Z]\b)"
 _JOIN = r"(?: (?:of|of the|for the|de|de la|del|della|da|di|do|dos|du|la|le|van|von|van der|bin|al|&) | |-| - )"
 _NAME = rf"{_CAPITAL}(?:{_JOIN}(?:{_CAPITAL}|\d+\b))*"
 _QUOTED = r"[\"“”„«»]{1}[^\"“”„«»]{2,80}[\"“”„«»]{1}|``[^`']{2,80}''"
 _MENTION = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<date>{_DATE})|(?P<name>{_NAME})|(?P<number>{_NUMBER})")
 _END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?=[\"“'(]*[^\W\d_a-z]|[\"“'(]*\d)|\n+")
-_SHORT = re.compile(r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Lt|Col|Gen|Capt|Rev|Hon|No|vs|ca|c|approx|etc|Inc|Ltd|Co|Corp|U\.S|U\.K|e\.g|i\.e))\.$")
+_SHORT = re.compile(
+    r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Lt|Col|Gen|Capt|Rev|Hon|No|vs|ca|c|approx|etc|Inc|Ltd|Co|Corp|U\.S|U\.K|e\.g|i\.e))\.$"
+)
 _WORDS = re.compile(r"[^\W_]+")
 _PARENTHESIS = re.compile(r"\s*[(（][^()（）]*[)）]\s*$")
 _COPULA = re.compile(
@@ -40,7 +46,7 @@ _STOPS = re.compile(
 
 _PLACED = frozenset(["in", "at", "near", "from", "to", "of"])
 
-FUNCTION = frozenset(
+FUNCTION = listed(
     """a about above after again against all along also although am among an and another any are as at be because been
     before being below between both but by can could did do does doing down during each either every few first for from
     further had has have having he her here hers him his how however i if in including into is it its itself just last
@@ -50,7 +56,7 @@ FUNCTION = frozenset(
     we were what when where whereas whether which while who whom whose why will with within without would yet you your
     according additionally afterwards currently despite due eventually finally following formerly furthermore
     generally historically initially instead moreover nevertheless often originally previously recently similarly
-    sometimes soon still subsequently three usually well yes was were""".split()
+    sometimes soon still subsequently three usually well yes"""
 )
 """Words that make no phrase by themselves and no name at a sentence's beginning."""
 
@@ -222,7 +228,11 @@ def _of_sentence(sentence: str, named: list[Mention], title: str) -> Iterable[Tr
         return
     rest = named[1:] if first is not None and subject == first.text else named
     after = first.end if begins and first is not None else 0
-    copula = _COPULA.match(sentence[after:]) if begins else _COPULA.match(re.sub(r"^(?:It|He|She|They|This)\b", "", sentence))
+    copula = (
+        _COPULA.match(sentence[after:])
+        if begins
+        else _COPULA.match(re.sub(r"^(?:It|He|She|They|This)\b", "", sentence))
+    )
     if copula is not None:
         kind = _STOPS.split(copula.group(2), maxsplit=1)[0].strip()
         if kind and len(kind.split()) <= 6 and phrase(kind) not in FUNCTION:

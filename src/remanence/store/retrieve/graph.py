@@ -87,7 +87,9 @@ class PassageGraph:
             Of the passages (n, dimension), unit length.
         """
         if not (len(rows) == len(facts) == len(vectors)):
-            raise UsageError(f"{len(rows)} passages were given with {len(facts)} lists of facts and {len(vectors)} vectors")
+            raise UsageError(
+                f"{len(rows)} passages were given with {len(facts)} lists of facts and {len(vectors)} vectors"
+            )
         twice = next((row for row, count in Counter(rows).items() if count > 1 or row in self._contents), None)
         if twice is not None:
             raise UsageError(f"passage {twice} is in the graph already: remove it first")
@@ -203,7 +205,9 @@ class PassageGraph:
         """
         spelled = _WORD.findall(_GENITIVE.sub("", question))
         words = [phrase(word) for word in spelled]
-        capital = [(w[0].isupper() or w[0].isdigit()) and low not in FUNCTION for w, low in zip(spelled, words, strict=True)]
+        capital = [
+            (w[0].isupper() or w[0].isdigit()) and low not in FUNCTION for w, low in zip(spelled, words, strict=True)
+        ]
         if question.islower():
             capital = [low not in FUNCTION for low in words]
         taken = [False] * len(words)

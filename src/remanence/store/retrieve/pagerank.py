@@ -65,7 +65,9 @@ def personalised_pagerank(
     if not 0 <= damping < 1:
         raise UsageError(f"the damping is {damping}, expected a number of 0 or more and below 1")
     if not np.isfinite(seeds).all() or (seeds < 0).any() or not seeds.any():
-        raise UsageError("the seeds of a walk must be finite, none negative and not all zero: give it somewhere to start")
+        raise UsageError(
+            "the seeds of a walk must be finite, none negative and not all zero: give it somewhere to start"
+        )
     seeds = seeds / seeds.sum()
     total = np.asarray(weights.sum(axis=1)).ravel()
     stranded = total == 0
