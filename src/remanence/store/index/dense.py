@@ -7,7 +7,7 @@ reads the header, maps what it names, and maps again when the header has moved o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +17,16 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from remanence.errors import StateError, UsageError
-from remanence.store.index import files, header
+from remanence.store.index import files, header, ordered
+from remanence.store.index.clusters import Progress
 from remanence.store.index.codes import Best, gather, quantise, scan
 from remanence.store.index.files import View
 from remanence.store.index.header import Header
 
 GATHER = 8
 """Rows given are picked out one by one where they are at most one in so many; else all are scanned past."""
+APPROXIMATE_FROM = 150_000
+"""Places from which on lists pay, by the measurement in docs/store-index.md."""
 PATIENCE = 120.0
 """Seconds to wait for another process that writes."""
 POLL = 0.002
@@ -37,7 +40,7 @@ class Approximate(NamedTuple):
     Parameters
     ----------
     state:
-        "none", "ready", or "due": so many rows are outside the lists that building again pays.
+        "none", "ready", or "due": so many rows are outside lists that `build_approximate` pays.
     covers:
         Rows up to this one are in lists, as far as there were vectors for them; 0 if none.
     lists:
@@ -63,13 +66,15 @@ class DenseIndex:
         Entries of a vector.
     key:
         Names the store and the encoder (and its version): files written under another key are stale.
+    probes:
+        Lists that a query reads where there are lists (1 or more).
     patience:
         Seconds to wait while another process writes.
 
     Raises
     ------
     UsageError
-        If the dimension is below 1.
+        If the dimension or the probes are below 1.
 
     Example
     -------
@@ -85,12 +90,17 @@ class DenseIndex:
     [2 1] 3 3
     """
 
-    def __init__(self, folder: Path, dimension: int, key: str, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, folder: Path, dimension: int, key: str, *, probes: int = ordered.PROBES, patience: float = PATIENCE
+    ) -> None:
         if dimension < 1:
             raise UsageError(f"a dimension of {dimension} was given: give the entries of a vector, 1 or more")
+        if probes < 1:
+            raise UsageError(f"{probes} probes were given: a query reads 1 list or more")
         self.folder = Path(folder)
         self.dimension = dimension
         self.key = header.digest(key)
+        self.probes = probes
         self.patience = patience
         self._view: View | None = None
         self._live: tuple[int, int] = (-1, 0)
@@ -121,10 +131,12 @@ class DenseIndex:
     def approximate(self) -> Approximate:
         """What is answered approximately."""
         view = self._now()
-        if view is None or view.lists is None:
-            return Approximate("none", 0, 0, 0 if view is None else view.header.highest)
+        if view is None:
+            return Approximate("none", 0, 0, 0)
         head = view.header
-        outside = max(head.highest + 1, head.ordered) - head.clustered
+        outside = view.end - head.clustered
+        if not head.lists:
+            return Approximate("due" if outside > APPROXIMATE_FROM else "none", 0, 0, outside)
         due = outside > max(files.STEP, head.clustered // 4)
         return Approximate("due" if due else "ready", head.ordered - 1, head.lists, outside)
 
@@ -161,7 +173,7 @@ class DenseIndex:
         return np.sort(view.rows(np.flatnonzero(view.lengths)))
 
     def search(
-        self, query: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None
+        self, query: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None, *, exact: bool = False
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k rows closest to a query by their int8 codes, best first, with their cosines.
 
@@ -175,6 +187,8 @@ class DenseIndex:
             How many (1 or more); fewer come back where there are not so many.
         rows:
             The only rows allowed; all by default. They are applied first, and what is left is searched exactly.
+        exact:
+            Read every place even where there are lists.
 
         Shapes
         ------
@@ -187,10 +201,10 @@ class DenseIndex:
         StateError
             If the index is stale.
         """
-        return self.search_many(np.asarray(query)[None], k, rows)[0]
+        return self.search_many(np.asarray(query)[None], k, rows, exact=exact)[0]
 
     def search_many(
-        self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None
+        self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None, *, exact: bool = False
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """As `search`, for queries (m, dimension) at once: a list of m pairs."""
         if k < 1:
@@ -201,17 +215,18 @@ class DenseIndex:
         if view is not None:
             if rows is not None:
                 self._within(view, codes, best, np.asarray(rows, dtype=np.int64))
+            elif view.lists is not None and not exact:
+                for code, one in zip(codes, best, strict=True):
+                    ordered.search(view, view.lists, code, one, self.probes)
+                scan(view.codes, view.lengths, codes, best, begin=view.header.clustered, end=view.end)
             else:
-                self._among_all(view, codes, best)
+                scan(view.codes, view.lengths, codes, best, end=view.end)
         found = []
         for one, length in zip(best, lengths, strict=True):
             places, scores = one.ordered()
             kept = view.rows(places) if view is not None else places
             found.append((kept, scores * length))
         return found
-
-    def _among_all(self, view: View, codes: NDArray[np.int8], best: list[Best]) -> None:
-        scan(view.codes, view.lengths, codes, best, end=view.header.highest + 1)
 
     def _within(self, view: View, codes: NDArray[np.int8], best: list[Best], rows: NDArray[np.int64]) -> None:
         if len(rows) > 1 and not bool((rows[1:] > rows[:-1]).all()):
@@ -223,14 +238,7 @@ class DenseIndex:
             return
         allowed = np.zeros(view.header.capacity, dtype=np.bool_)
         allowed[places] = True
-        scan(
-            view.codes,
-            view.lengths,
-            codes,
-            best,
-            end=max(view.header.highest + 1, view.header.ordered),
-            allowed=allowed,
-        )
+        scan(view.codes, view.lengths, codes, best, end=view.end, allowed=allowed)
 
     def apply(
         self,
@@ -281,6 +289,8 @@ class DenseIndex:
             view = View.opened(self.folder, head, writable=True)
             self._put(view, rows, codes, lengths)
             self._remove(view, removed[removed <= head.highest])
+            if len(removed):  # what one who died left behind may hold them too
+                files.remove_others(self.folder, head.generation)
             del view
             header.write(self.header_path, replace(head, applied=head.applied if applied is None else applied))
 
@@ -316,6 +326,52 @@ class DenseIndex:
             header.write(self.header_path, head)
             self._view = None
             files.remove_others(self.folder, generation)
+
+    def build_approximate(self, progress: Progress | None = None, *, seed: int = 0) -> bool:
+        """Put the codes in lists by cluster, so that a query need not read them all; False if there is nothing.
+
+        Reading and writing go on while the clusters are found; writing waits while the codes are copied into
+        their new order. The copy stands beside the old files until it is whole: for that time they take twice
+        their bytes.
+
+        Parameters
+        ----------
+        progress:
+            Told what is being done and how much of it is, from 0 to 1.
+        seed:
+            Of the sample that the clusters are fitted on.
+        """
+        view = self._now()
+        if view is None or not len(self):
+            return False
+        lists, clustered = ordered.plan(view, seed, progress)
+        with self.locked():
+            now = self._now()
+            if now is None or now.header.generation != view.header.generation:
+                return False  # rebuilt by another meanwhile: the plan is for rows that may be others
+            head = replace(
+                now.header,
+                generation=self._unused_generation(),
+                ordered=len(lists.row),
+                clustered=clustered,
+                lists=len(lists.lengths),
+            )
+            ordered.copy(now, self.folder, head, lists, progress)
+            self._removed_meanwhile(head, clustered)
+            header.write(self.header_path, head)
+            self._view = None
+            del now, view
+            files.remove_others(self.folder, head.generation)
+        return True
+
+    def _removed_meanwhile(self, head: Header, clustered: int) -> None:
+        """Centroids were found before rows were removed: make those of their lists anew."""
+        view = View.opened(self.folder, head, writable=True)
+        gone = np.flatnonzero(view.lengths[:clustered] == 0)
+        if len(gone) and view.lists is not None:
+            ordered.renew(view, view.lists, gone)
+            files.sync(view.lists.centroids, files.order_path(self.folder, head.generation))
+            files.sync(view.lists.lengths, files.order_path(self.folder, head.generation))
 
     def purge(self) -> list[str]:
         """Delete what earlier generations left behind; the names of files that cannot be deleted yet.
@@ -444,12 +500,13 @@ class DenseIndex:
         places = view.places(rows)
         view.lengths[places] = 0
         view.codes[places] = 0
+        if view.lists is not None:
+            ordered.renew(view, view.lists, places)
+            files.sync(view.lists.centroids, files.order_path(self.folder, view.header.generation))
+            files.sync(view.lists.lengths, files.order_path(self.folder, view.header.generation))
         files.sync(view.lengths, files.lengths_path(self.folder, view.header.generation))
         files.sync(view.codes, files.codes_path(self.folder, view.header.generation))
 
 
 def _same_maps(one: Header, other: Header) -> bool:
     return (one.generation, one.capacity) == (other.generation, other.capacity)
-
-
-Progress = Callable[[str, float], None]

@@ -177,6 +177,11 @@ class View:
         lists = Lists.opened(folder, header, writable=writable) if header.ordered else None
         return cls(header, codes, lengths, lists)
 
+    @property
+    def end(self) -> int:
+        """The first place after which nothing ever stood."""
+        return max(self.header.highest + 1, self.header.ordered)
+
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where rows stand, all of them below the capacity."""
         if self.lists is None:
