@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import numpy as np
@@ -159,7 +159,7 @@ def _keep_some(begin: int) -> int:
     return len(vector_cache.recall("one", [str(k) for k in range(begin, begin + 30)], 384))
 
 
-@pytest.mark.parametrize("way", ["spawn", "fork"])
+@pytest.mark.parametrize("way", sorted({"spawn", "fork"} & set(get_all_start_methods())))
 def test_processes_share_it(way: str) -> None:
     vector_cache.keep("one", ["before"], _vectors(1))
     with ProcessPoolExecutor(2, mp_context=get_context(way)) as pool:

@@ -67,8 +67,8 @@ class Packaged:
 
     Shapes
     ------
-    ``encode``: n texts -> (n, 384) float32 of length 1. A text's vector is the same alone and in any batch, up to
-    the rounding of float32 and what 8-bit steps make of it (cosine above 0.9999).
+    ``encode``: n texts -> (n, 384) float32 of length 1. A text's vector does not depend on its batch: up to float32
+    rounding, and for ``int8`` where rounding falls on the edge of a step (cosine above 0.9999; mostly equal in all bits).
 
     Raises
     ------
