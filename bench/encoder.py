@@ -4,7 +4,8 @@ Both run in one process and take turns, and processor time is compared: one text
 and in bulk over turns and over CLINC150 questions. The cache of vectors is left out. Then both encode all CLINC150
 test questions, all LoCoMo turns (``speaker: text``) and all MuSiQue passages: vectors of a text are compared by
 cosine, and retrieval by recall@10, of LoCoMo's evidence turns in their own conversation (category 5 left out) and of
-MuSiQue's supporting passages among all passages.
+MuSiQue's supporting passages among all passages. MuSiQue has fifty questions here: one passage that moves over the
+tenth rank is 0.005 to 0.01, and several stand close to it.
 """
 
 from __future__ import annotations
