@@ -40,6 +40,8 @@ SITTINGS = (
     "At the animal shelter, between two phone calls, {} comes across {}.",
 )
 
+PLAIN = ("{} needs help with {}.", "{} has {} to deal with.", "{} was sent {}.", "{} asks about {}.")
+
 NAMES = ("Ana", "Bruno", "Clara", "Dmitri", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas")
 
 
@@ -50,6 +52,7 @@ def working(
     tasks: Annotated[int, Field(ge=1, le=1000, description="tasks in each")] = 40,
     success: Annotated[float, Field(ge=0, le=1, description="the chance that what was tried is right")] = 0.5,
     drift: Annotated[float, Field(ge=0, le=1, description="the share of rules that change half way")] = 0.0,
+    distraction: Annotated[float, Field(ge=0, le=1, description="the share of tasks that tell of a setting")] = 1.0,
     k: Annotated[int, Field(ge=1, description="cases that an answer may name")] = 1,
     *,
     seed: Seed = 0,
@@ -67,6 +70,8 @@ def working(
         The source ``cases``.
     experiences, tasks, success, drift:
         How much is tried, and how the rules change; see the ranges above.
+    distraction:
+        The share of tasks whose words tell mostly of a setting; the others say plainly what they are about.
     k:
         How many cases an answer may name; it is right if any of them is evidence.
     seed:
@@ -84,6 +89,7 @@ def working(
         "tasks": tasks,
         "success": success,
         "drift": drift,
+        "distraction": distraction,
         "seed": seed,
     }
     recipe = recorded(base, "working", {**options, "k": k})
@@ -91,7 +97,7 @@ def working(
     return replace(drawn, recipe=recipe)
 
 
-def tried(experiences: int, tasks: int, success: float, drift: float, seed: int) -> list[Chapter]:
+def tried(experiences: int, tasks: int, success: float, drift: float, distraction: float, seed: int) -> list[Chapter]:
     """The cases in order, and questions that come with the last of them."""
     draw = random.Random(derive(seed, "cases"))
     objects = list(OBJECTS)
@@ -106,7 +112,7 @@ def tried(experiences: int, tasks: int, success: float, drift: float, seed: int)
             wrong = [action for actions in OBJECTS.values() for action in actions if action != right]
             action = right if draw.random() < success else draw.choice(wrong)
             outcome = {"action": action, "reward": int(action == right)}
-            records.append((number, {"text": _told(draw, about), "kind": "case", "metadata": outcome}))
+            records.append((number, {"text": _told(draw, about, distraction), "kind": "case", "metadata": outcome}))
             if action == right:
                 worked.setdefault(action, []).append(number)
             number += 1
@@ -116,9 +122,10 @@ def tried(experiences: int, tasks: int, success: float, drift: float, seed: int)
         about = draw.choice(objects)
         right = OBJECTS[about][experiences > 1 and about in changed]
         if right in worked:
-            questions.append(Question(_told(draw, about), tuple(worked[right]), kind=about))
+            questions.append(Question(_told(draw, about, distraction), tuple(worked[right]), kind=about))
     return [*chapters[:-1], Chapter("new tasks", chapters[-1].records, questions)]
 
 
-def _told(draw: random.Random, about: str) -> str:
-    return draw.choice(SITTINGS).format(draw.choice(NAMES), about)
+def _told(draw: random.Random, about: str, distraction: float) -> str:
+    plain = draw.random() >= distraction
+    return draw.choice(PLAIN if plain else SITTINGS).format(draw.choice(NAMES), about)
