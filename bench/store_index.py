@@ -140,6 +140,20 @@ def _ours(vectors: NDArray[np.float32], folder: Path) -> DenseIndex:
     return index
 
 
+def spann(vectors: NDArray[np.float32], folder: Path) -> Callable[[], Iterator[Case]]:
+    from remanence.store.index.spann import Spann
+
+    _ours(vectors, folder)
+    DenseIndex(folder, vectors.shape[1], "bench", spann=Spann()).build_approximate()
+
+    def opened() -> Iterator[Case]:
+        for pruning in (0.2, 0.3, 0.4, 0.5):
+            index = DenseIndex(folder, vectors.shape[1], "bench", spann=Spann(probes=256, pruning=pruning))
+            yield {"pruning": pruning}, lambda query, index=index: index.search(query, CANDIDATES)[0] - 1  # type: ignore[misc]
+
+    return opened
+
+
 def usearch(vectors: NDArray[np.float32], folder: Path) -> Callable[[], Iterator[Case]]:
     from usearch.index import Index
 
@@ -245,6 +259,7 @@ def _faiss(
 KINDS: dict[str, tuple[str, Callable[..., Callable[[], Iterator[Case]]]]] = {
     "exact": ("exact, int8 (numkong)", exact),
     "lists": ("lists over the ordered sidecar, int8", lists),
+    "spann": ("SPANN beside the sidecar, int8", spann),
     "usearch": ("usearch HNSW, int8, M 16, 128 at building", usearch),
     "hnswlib": ("hnswlib HNSW, float32, M 16, 128 at building", hnswlib),
     "faiss-hnsw": ("faiss HNSW-SQ8, M 16, 128 at building", faiss_hnsw),
@@ -331,7 +346,35 @@ def page(results: list[dict[str, Any]]) -> str:
                 f"| {case['clock_ms']:.2f} | {ratio} | {result['build_processor']:.0f} ({result['build']:.0f}) "
                 f"| {result['disk'] / 1e6:.0f} | {result['resident'] / 1e6:.0f} |"
             )
+    lines += spann_section()
     return "\n".join(lines) + "\n"
+
+
+def spann_section() -> list[str]:
+    """What `bench.spann` found, where it has run."""
+    from bench import spann
+
+    if not spann.RESULTS.exists():
+        return []
+    found = json.loads(spann.RESULTS.read_text())
+    first = found["found"][0]
+    return [
+        "",
+        "## What each step of SPANN saves",
+        "",
+        "Written by `python -m bench.spann`.",
+        "",
+        (spann.__doc__ or "").split("\n\n", 1)[1].strip(),
+        "",
+        f"{found['rows']:,} vectors, {len(found['found']) // len(spann.STEPS)} seeds, {first['centroids']:,} centroids "
+        "with the first. In brackets: in how many seeds a step reads less than the step before it.",
+        "",
+        spann.table(found["found"]),
+    ]
+
+
+def write_page() -> None:
+    PAGE.write_text(page(json.loads(RESULTS.read_text()) if RESULTS.exists() else []))
 
 
 def chosen(result: dict[str, Any]) -> dict[str, Any]:
@@ -377,7 +420,7 @@ def keep(result: dict[str, Any]) -> None:
     kept = [one for one in old if (one["kind"], one["rows"]) != same] + [result]
     kept.sort(key=lambda one: (one["rows"], list(KINDS).index(one["kind"])))
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
-    PAGE.write_text(page(kept))
+    write_page()
     print(result["kind"], result["rows"], chosen(result), flush=True)
 
 

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from remanence.store.index.clusters import centroids_of
 from remanence.store.index.codes import Best, quantise
 from remanence.store.index.dense import DenseIndex
 from remanence.store.index.spann import Spann, balanced
@@ -38,8 +39,6 @@ def test_every_row_stands_in_the_list_of_its_closest_centroid():
     spann = Spann(largest=25)
     codes, lengths = coded(1500)
     cluster = spann.split(codes, lengths)
-    from remanence.store.index.clusters import centroids_of
-
     centroids, inverse = centroids_of(codes, lengths, cluster, int(cluster.max()) + 1)
     postings = spann.assign(np.arange(1, 1501), codes, lengths, centroids, inverse)
     distance = squared(codes, lengths, centroids, inverse)

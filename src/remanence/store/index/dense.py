@@ -160,7 +160,7 @@ class DenseIndex:
             return 0
         sequence = view.header.sequence
         if self._live[0] != sequence:
-            self._live = (sequence, int(np.count_nonzero(view.lengths)))
+            self._live = (sequence, int(np.count_nonzero(view.lengths[: view.end])))
         return self._live[1]
 
     @property
@@ -183,7 +183,7 @@ class DenseIndex:
         view = self._now()
         if view is None:
             return np.empty(0, dtype=np.int64)
-        return np.sort(view.rows(np.flatnonzero(view.lengths)))
+        return np.sort(view.rows(view.there()))
 
     def search(
         self, query: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None, *, exact: bool = False
@@ -253,7 +253,8 @@ class DenseIndex:
         rows, vectors:
             Rows to be found from now on, each once, and their vectors.
         removed:
-            Rows not to be found any more: their codes become zeros in the files. A row in both is removed.
+            Rows not to be found any more: their codes become zeros in the files. A row in both is removed. Name
+            also rows that came and went since the last change applied: one who died may have put them in.
         applied:
             How far the database's change log is in the files after this. Where they are that far already,
             nothing is done, so that one who comes late does not undo what came after.
@@ -284,12 +285,13 @@ class DenseIndex:
             head = self._writable_header()
             if applied is not None and applied <= head.applied:
                 return
-            head = writing.enlarged(self.folder, head, int(rows.max(initial=head.highest)))
+            # A row that one who died put in beyond the highest is taken out like any other.
+            head = writing.enlarged(self.folder, head, int(max(rows.max(initial=head.highest), removed.max(initial=0))))
             view = View.opened(self.folder, head, writable=True)
             head = writing.put(self.folder, view, rows, codes, lengths)
-            writing.remove(self.folder, view, removed[removed <= head.highest])
+            writing.remove(self.folder, view, removed)
             if len(removed):  # what one who died left behind may hold them too
-                files.remove_others(self.folder, head)
+                files.remove_others(self.folder, head, overwrite=True)
             del view
             header.write(self.header_path, replace(head, applied=head.applied if applied is None else applied))
 
@@ -303,8 +305,7 @@ class DenseIndex:
         applied:
             How far the database's change log was when the blocks began to be read.
         """
-        with self.locked():
-            old = self._header_or_none()
+        with self.locked(), self._tidy():
             generation = files.unused_generation(self.folder)
             head = Header(self.key, self.dimension, generation=generation, applied=applied)
             for rows, vectors in blocks:
@@ -318,13 +319,11 @@ class DenseIndex:
                 view.lengths[rows] = lengths
                 del view
             head = writing.enlarged(self.folder, head, head.highest)
-            files.flush(files.codes_path(self.folder, generation))
-            files.flush(files.lengths_path(self.folder, generation))
-            if old is None:
-                self.header_path.unlink(missing_ok=True)
+            view = View.opened(self.folder, head, writable=True)
+            files.sync(view.codes, files.codes_path(self.folder, generation))
+            files.sync(view.lengths, files.lengths_path(self.folder, generation))
+            del view
             header.write(self.header_path, head)
-            self._view = None
-            files.remove_others(self.folder, head)
 
     def build_approximate(self, progress: Progress | None = None, *, seed: int = 0) -> bool:
         """Put the codes in lists by cluster, so that a query need not read them all; False if there is nothing.
@@ -346,7 +345,7 @@ class DenseIndex:
         if self.spann is not None:
             return self._build_postings(self.spann, view, progress)
         lists, clustered = ordered.plan(view, seed, progress)
-        with self.locked():
+        with self.locked(), self._tidy():
             now = self._now()
             if now is None or now.header.generation != view.header.generation:
                 return False  # rebuilt by another meanwhile: the plan is for rows that may be others
@@ -363,19 +362,20 @@ class DenseIndex:
             )
             ordered.copy(now, self.folder, head, lists, progress)
             writing.renew(self.folder, head)
-            self._switch(head)
+            del now
+            header.write(self.header_path, head)
         return True
 
     def _build_postings(self, spann: Spann, view: View, progress: Progress | None) -> bool:
-        places = np.flatnonzero(view.lengths)
+        places = view.there()
         posted = view.end
         postings = spann.build(view.rows(places), view.codes[places], view.lengths[places], progress)
-        with self.locked():
+        with self.locked(), self._tidy():
             now = self._now()
             if now is None or now.header.generation != view.header.generation:
                 return False
             # Rows written meanwhile are searched exactly with the newest; rows removed meanwhile come out.
-            late = np.setdiff1d(now.rows(np.flatnonzero(now.lengths)), view.rows(places))
+            late = np.setdiff1d(now.rows(now.there()), view.rows(places))
             gone = postings.rows[now.lengths[now.places(postings.rows)] == 0]
             if len(gone):
                 postings.remove(gone)
@@ -387,14 +387,18 @@ class DenseIndex:
                 entries=len(postings.rows),
             )
             files.write_postings(files.spann_path(self.folder, head.spann), postings)
-            self._switch(head)
+            del now
+            header.write(self.header_path, head)
         return True
 
-    def _switch(self, head: Header) -> None:
-        """From now on the files are the ones that a header names; the others go."""
-        header.write(self.header_path, head)
-        self._view = None
-        files.remove_others(self.folder, head)
+    @contextlib.contextmanager
+    def _tidy(self) -> Iterator[None]:
+        """Whatever happens within, delete the files that the header does not name at the end."""
+        try:
+            yield
+        finally:
+            self._view = None
+            files.remove_others(self.folder, self._header_or_none())
 
     def purge(self) -> list[str]:
         """Delete what earlier generations left behind; the names of files that cannot be deleted yet.
@@ -406,7 +410,7 @@ class DenseIndex:
             return []
         with self.locked():
             head = self._header_or_none()
-            left = files.remove_others(self.folder, head)
+            left = files.remove_others(self.folder, head, overwrite=True)
             return [path.name for path in left]
 
     @contextlib.contextmanager

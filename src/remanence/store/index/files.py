@@ -7,6 +7,7 @@ that grows is mapped again, one that is replaced has another name.
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 from dataclasses import dataclass
@@ -80,14 +81,25 @@ def grow(path: Path, size: int) -> None:
         held = os.fstat(file.fileno()).st_size
         if held >= size:
             return
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), held, size - held)
-        else:
+        if not _allocated(file.fileno(), held, size):
             file.seek(held)
             while held < size:
                 held += file.write(bytes(min(size - held, 1 << 20)))
             file.flush()
         os.fsync(file.fileno())
+
+
+def _allocated(handle: int, held: int, size: int) -> bool:
+    """Whether the file system could take the blocks without writing them."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(handle, held, size - held)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return False
+        raise
+    return True
 
 
 def flush(path: Path) -> None:
@@ -232,6 +244,10 @@ class View:
         """The first place after which nothing ever stood."""
         return max(self.header.highest + 1, self.header.ordered)
 
+    def there(self) -> NDArray[np.int64]:
+        """The places where a row stands."""
+        return np.flatnonzero(self.lengths[: self.end])
+
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where rows stand, all of them below the capacity."""
         if self.lists is None:
@@ -257,11 +273,11 @@ def unused_generation(folder: Path) -> int:
     return max((int(suffix) for suffix in suffixes if suffix.isdigit()), default=0) + 1
 
 
-def remove_others(folder: Path, header: Header | None) -> list[Path]:
+def remove_others(folder: Path, header: Header | None, *, overwrite: bool = False) -> list[Path]:
     """Delete the files that a header does not name and temporary ones; those that could not be deleted.
 
-    A system that does not delete a file which another process has mapped leaves it for the next time, its
-    bytes overwritten.
+    A system that does not delete a file which another process has mapped leaves it for the next time,
+    overwritten with zeros if that is asked for (whoever is reading it just then finds less).
     """
     keep = set()
     if header is not None:
@@ -277,7 +293,8 @@ def remove_others(folder: Path, header: Header | None) -> list[Path]:
         except FileNotFoundError:
             continue
         except OSError:
-            _overwrite(path)
+            if overwrite:
+                _overwrite(path)
             left.append(path)
     return left
 
