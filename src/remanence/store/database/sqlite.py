@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
 import uuid
@@ -26,6 +27,9 @@ from remanence.store.where import Filter
 
 PATIENCE = 60.0
 """Seconds that one process waits for another's write to end."""
+
+_PIECES = re.compile("[^\\W_\u19b0-\u19c0\u19c8\u19c9\u1cf2\u1cf3]+")
+"""What FTS5 takes as one word each; those letters (of New Tai Lue and Vedic) it takes as spaces."""
 
 Result = TypeVar("Result")
 
@@ -103,6 +107,7 @@ class SqliteDatabase(SqlDatabase):
         made.execute("PRAGMA foreign_keys = ON")
         made.execute("PRAGMA temp_store = MEMORY")
         made.execute("PRAGMA cache_size = -65536")
+        made.create_function("lowered", 1, _lowered, deterministic=True)
         return made
 
     def _prepare(self) -> None:
@@ -184,7 +189,7 @@ class SqliteDatabase(SqlDatabase):
             return StateError(
                 f"another process has been writing to {self.path} for more than {PATIENCE:.0f} seconds: try again later"
             )
-        if "full" in str(error):
+        if "disk is full" in str(error):
             return StateError(f"the disk of {self.path} is full: nothing of this was written, free some space")
         return self._unreadable(error)
 
@@ -239,7 +244,7 @@ class SqliteDatabase(SqlDatabase):
         if value is None:
             return f"{found} IS {'NOT ' if operator != '=' else ''}NULL", [place]
         if operator == "contains":
-            return f"instr(lower({found}), lower(?)) > 0", [place, str(value)]
+            return self.contains(found, str(value))[0], [place, str(value)]
         if isinstance(value, bool):
             value = int(value)
         if operator == "!=":
@@ -251,7 +256,9 @@ class SqliteDatabase(SqlDatabase):
         return "EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = ?)", [tag]
 
     def contains(self, column: str, text: str) -> Bound:
-        return f"instr(lower({column}), lower(?)) > 0", [text]
+        # SQLite's own lower knows the letters of ASCII only
+        lower = "lower" if text.isascii() else "lowered"
+        return f"instr({lower}({column}), {lower}(?)) > 0", [text]
 
     def _make_space_tables(self, space: Space) -> None:
         self._run(f"CREATE TABLE vectors_{space.number} (row_id INTEGER PRIMARY KEY, vector BLOB NOT NULL)")
@@ -285,7 +292,9 @@ class SqliteDatabase(SqlDatabase):
     # Search
 
     def words(self, terms: Sequence[str], k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
-        asked = " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
+        asked = " OR ".join(f'"{piece}"' for term in terms for piece in _PIECES.findall(term))
+        if not asked:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         text, values = condition(wanted, self)
         # The plus keeps SQLite from looking every admitted row up in the full-text index one by one
         found = self._run(
@@ -344,3 +353,7 @@ class SqliteDatabase(SqlDatabase):
 
     def statistics(self) -> dict[str, Any]:
         return self._counts()
+
+
+def _lowered(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
