@@ -183,6 +183,8 @@ class SqliteDatabase(SqlDatabase):
             raise self._told_error(error) from None
 
     def _told_error(self, error: sqlite3.DatabaseError) -> Exception:
+        if "UNIQUE constraint failed: records.id" in str(error):
+            return UsageError("the id of a record is taken: use revise to write a new version of that record")
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.InterfaceError):
             return error
         if "locked" in str(error) or "busy" in str(error):
