@@ -41,6 +41,10 @@ class Diverged(RemanenceError):
     """The loss of a learner became NaN or infinite."""
 
 
+class EndpointError(RemanenceError):
+    """A model behind an endpoint (a language model, an encoder) did not answer, or not usably."""
+
+
 class MissingExtra(RemanenceError, ImportError):
     """An optional dependency is not installed."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "open": "remanence.store.opening:open",
+    "memory": "remanence.store.opening:memory",
     "Store": "remanence.store.store:Store",
     "Record": "remanence.store.record:Record",
     "Link": "remanence.store.record:Link",
@@ -35,6 +36,6 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from remanence.store.opening import open
+    from remanence.store.opening import memory, open
     from remanence.store.record import Hit, Hits, Link, Receipt, Record
     from remanence.store.store import Store

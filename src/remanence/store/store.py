@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import os
 
     from remanence.store.encode import Encoder
+    from remanence.store.language import Language
+    from remanence.store.manage import Policy
 
 _BULK = 5000
 LONGEST_QUESTION = 20_000
@@ -42,6 +44,8 @@ class Store(Twins):
         How vectors are kept in the database, ``float32`` or ``float16``.
     background:
         Whether a thread encodes what was written while nobody reads.
+    language:
+        What consolidation asks for summaries and facts: a language model, or the rules that stand in for one.
     clock:
         The present instant, in microseconds since 1970 UTC.
     ids:
@@ -63,10 +67,12 @@ class Store(Twins):
         *,
         precision: str = "float32",
         background: bool = True,
+        language: Language | None = None,
         clock: Callable[[], int] = now,
         ids: Callable[[], str] = new_id,
     ) -> None:
         self.database, self.clock, self.ids = database, clock, ids
+        self._language = language
         self.encoding = Encoding(database, encoder, precision, background)
         self.reader = Reader(database, self.encoding)
         if database.unpurged() is not None:
@@ -360,11 +366,41 @@ class Store(Twins):
 
     # The rest phase, moving, care
 
-    def consolidate(self, policy: Any = None, *, scope: str | None = "*", **settings: Any) -> Any:
-        """Merge, link, decay, summarise, promote, as a policy says; see `remanence.store.manage`."""
+    @property
+    def language(self) -> Language:
+        """The language model that was given, or the rules that stand in for one."""
+        if self._language is None:
+            from remanence.store.language import language
+
+            self._language = language("rules")
+        return self._language
+
+    def consolidate(
+        self,
+        policy: str | Policy | Sequence[str | Policy] = ("merge", "link", "decay"),
+        *,
+        scope: str | None = "*",
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> dict[str, int]:
+        """The rest phase: what each policy did, counted.
+
+        Parameters
+        ----------
+        policy:
+            ``merge`` (records that say the same), ``link`` (what is alike), ``decay`` (strength fades without use),
+            ``summarise`` (a note for each source), ``promote`` (facts out of what is used often), an object
+            with ``run``, or several of them in order.
+        scope:
+            Where; each scope is looked after by itself.
+        progress:
+            Called with how many records a policy has looked at, and how many there are.
+        **settings:
+            Settings of the policies, by name.
+        """
         from remanence.store.manage import consolidate
 
-        return consolidate(self, policy, scope, settings)
+        return consolidate(self, policy, scope, settings, progress)
 
     def export(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
         """Write everything to JSON lines: all versions and links; the number of versions written."""
@@ -390,6 +426,10 @@ class Store(Twins):
     def check(self, *, repair: bool = False) -> Sequence[str]:
         """What is wrong, a sentence each, mended where `repair`; empty when all is well."""
         return self.database.check(repair)
+
+    def settle(self, *, progress: Progress | None = None) -> bool:
+        """Slow upkeep that reading gains from, the approximate index of a large store; whether there was any to do."""
+        return self.database.settle(progress)
 
     def statistics(self) -> dict[str, Any]:
         """Counts and bytes."""

@@ -41,12 +41,13 @@ class Dialect(Protocol):
 
 def condition(wanted: Filter, dialect: Dialect) -> Bound:
     """The condition on ``records r`` that a filter states, and the values it binds."""
-    parts = [_times(wanted), _scope(wanted), _part(wanted.where, dialect)]
+    parts = [_times(wanted), scope_condition(wanted), _part(wanted.where, dialect)]
     kept = [part for part in parts if part[0]]
     return " AND ".join(part[0] for part in kept) or "1=1", [value for part in kept for value in part[1]]
 
 
-def _scope(wanted: Filter) -> Bound:
+def scope_condition(wanted: Filter) -> Bound:
+    """The condition on the scope of ``r`` alone."""
     if wanted.scope is None:
         return "", []
     if not wanted.scope:

@@ -12,7 +12,7 @@ import numpy as np
 
 from remanence.errors import UsageError
 from remanence.store.database.base import Database, Rows, Space, Vectors
-from remanence.store.database.conditions import Bound, condition
+from remanence.store.database.conditions import Bound, condition, scope_condition
 from remanence.store.record import Draft, Link, Told, version_of
 from remanence.store.times import moment
 from remanence.store.where import Filter
@@ -27,6 +27,8 @@ _TOLD = (
 )
 _FROM = "FROM records r JOIN scopes s ON s.scope = r.scope"
 _BLOCK = 500
+_SCOPES = 100
+"""How many scopes are asked for their speakers one by one."""
 
 
 class SqlDatabase(Database):
@@ -324,6 +326,23 @@ class SqlDatabase(Database):
 
     def scopes(self) -> list[str]:
         return [path for (path,) in self._run("SELECT path FROM scopes ORDER BY path")]
+
+    def speakers(self, wanted: Filter, limit: int) -> list[str]:
+        text, values = scope_condition(wanted)
+        scopes = self._run(f"SELECT r.scope FROM scopes r WHERE {text or '1=1'} LIMIT ?", [*values, _SCOPES + 1])
+        if len(scopes) > _SCOPES:
+            return []
+        found: dict[str, None] = {}
+        for (scope,) in scopes:
+            # each step looks up the next speaker in the index, however many records the one before has
+            named = self._run(
+                "WITH RECURSIVE s(speaker) AS (SELECT min(speaker) FROM records WHERE scope = ? AND speaker IS NOT NULL UNION ALL "
+                "SELECT (SELECT min(speaker) FROM records WHERE scope = ? AND speaker > s.speaker) FROM s "
+                "WHERE s.speaker IS NOT NULL) SELECT speaker FROM s WHERE speaker IS NOT NULL LIMIT ?",
+                [scope, scope, limit],
+            )
+            found |= dict.fromkeys(speaker for (speaker,) in named)
+        return list(found)[:limit]
 
     # Links
 

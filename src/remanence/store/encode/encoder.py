@@ -79,7 +79,7 @@ def registered() -> list[str]:
     return sorted(_FACTORIES)
 
 
-def encoder(name: str = "minilm", **settings: Any) -> Encoder:
+def encoder(name: str = "minilm", *, cache: bool = True, **settings: Any) -> Encoder:
     """An encoder by its name.
 
     Parameters
@@ -88,6 +88,9 @@ def encoder(name: str = "minilm", **settings: Any) -> Encoder:
         ``minilm`` (all-MiniLM-L6-v2 in 8-bit arithmetic), ``minilm:fp32`` (the same in float32),
         ``sentence-transformers:NAME`` (a model's name or folder), ``openai:MODEL`` (any OpenAI-compatible
         endpoint), or an encoder's own ``name`` as it stands in a database.
+    cache:
+        Keep vectors in the user's cache folder, by a hash of the text, and look there first;
+        `remanence.vector_cache.forget` removes them.
     settings:
         What that kind takes: ``threads``, ``base_url``, ….
 
@@ -119,7 +122,13 @@ def encoder(name: str = "minilm", **settings: Any) -> Encoder:
             f"the encoder {name!r} is asked for and what is installed is {made.name!r}: "
             "encode the texts again, or install that version"
         )
-    return made
+    return _cached(made) if cache else made
+
+
+def _cached(made: Encoder) -> Encoder:
+    from remanence.store.encode.cached import Cached
+
+    return Cached(made)
 
 
 def _with_dimension(kind: str, stamp: re.Match[str] | None, settings: dict[str, Any]) -> dict[str, Any]:

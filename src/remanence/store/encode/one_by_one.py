@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from remanence.store.encode.encoder import encoder
 
-
 _made = functools.lru_cache(maxsize=2)(encoder)
 _known: dict[tuple[str, str], NDArray[np.float32]] = {}
 _MOST = 50_000

@@ -33,6 +33,24 @@ _TOKENS_AT_ONCE = 256  # per thread; what a batch needs then stays in the proces
 _TEXTS_AT_ONCE = 4096
 _WAIT = 300.0  # seconds for another process to finish writing
 
+ORDINARY = """Thanks, that is all I wanted to know!
+What time does the museum close on Sundays?
+The river rises in the northern mountains, crosses two countries and reaches the sea after 840 kilometres.
+No.
+Please move 250 dollars from my savings to the account that ends in 3317.
+I started learning the cello last spring, and my sister says the neighbours have been very patient with us.
+def area(width: float, height: float) -> float: return width * height
+Sure, see you at half past six :)
+In 1893 the company was sold to its workers, who ran it until the fire of 1911; nothing remains of the mill.
+how do i reset my password
+Her doctor told her to rest for two weeks after the operation.
+Error 404: the page http://example.com/a?b=1 was not found
+Le train de nuit part à 22 h 15.
+Mix the flour with butter and sugar; bake for forty minutes at 180 degrees.
+It's raining again... should we cancel the picnic?
+Photosynthesis turns light, water and carbon dioxide into sugar and oxygen.""".splitlines()
+"""Texts of many kinds, of nobody's data: what they make large is what is large in all texts."""
+
 
 class Packaged:
     """all-MiniLM-L6-v2: English, 384 dimensions, the first 256 tokens of a text.
@@ -96,7 +114,7 @@ class Packaged:
             part = found[begin : begin + _TEXTS_AT_ONCE]
             tokens = tokenized(texts[begin : begin + _TEXTS_AT_ONCE], EXTRA)
             for batch in buckets([len(row) for row in tokens], _TOKENS_AT_ONCE * self.threads):
-                part[batch] = _forward(session, [tokens[place] for place in batch])
+                part[batch] = session.run(["vector"], _inputs([tokens[place] for place in batch]))[0]
         return found
 
     def _session(self) -> Any:
@@ -149,7 +167,22 @@ def _made(precision: str) -> bytes:
     except ImportError:
         raise MissingExtra("safetensors", EXTRA, "making the encoder") from None
     weights = load_file(packaged("model.safetensors", EXTRA))
-    return graph.bert(weights, eight_bits=precision == "int8")
+    if precision == "fp32":
+        return graph.bert(weights)
+    watched = _started(graph.bert(weights, watched=True), default_threads())
+    return graph.bert(weights, largest=largest_channels(watched))
+
+
+def largest_channels(watched: Any) -> dict[str, NDArray[np.float32]]:
+    """The largest magnitude in each channel behind each layer normalisation, over some ordinary texts."""
+    largest: dict[str, NDArray[np.float32]] = {}
+    names = [output.name for output in watched.get_outputs()]
+    for tokens in tokenized(ORDINARY, EXTRA):
+        seen = dict(zip(names, watched.run(None, _inputs([tokens])), strict=True))
+        seen.pop("vector")
+        for name, rows in seen.items():
+            largest[name] = np.maximum(np.abs(rows).max(axis=0), largest.get(name, 0))
+    return largest
 
 
 def _intact(path: Path) -> bytes | None:
@@ -172,7 +205,7 @@ def _write(path: Path, content: bytes) -> None:
         os.replace(half, path)
     except OSError:
         with contextlib.suppress(OSError):
-            os.unlink(half)
+            Path(half).unlink()
         raise
 
 
@@ -190,11 +223,10 @@ def _started(model: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _forward(session: Any, tokens: list[list[int]]) -> NDArray[np.float32]:
+def _inputs(tokens: list[list[int]]) -> dict[str, NDArray[Any]]:
     lengths = np.array([len(row) for row in tokens], np.int32)
     there = np.arange(lengths.max()) < lengths[:, None]
     ids = np.zeros(there.shape, np.int64)
     ids[there] = np.concatenate(tokens)
     share = (there / lengths[:, None]).astype(np.float32)[:, None, :]
-    vectors: NDArray[np.float32] = session.run(None, {"ids": ids, "lengths": lengths, "share": share})[0]
-    return vectors
+    return {"ids": ids, "lengths": lengths, "share": share}

@@ -59,9 +59,9 @@ class Memory:
     def language(self) -> Language:
         """The language model that was given, or the rules that stand in for one."""
         if self._language is None:
-            from remanence.store.language import rules
+            from remanence.store.language import language
 
-            self._language = rules()
+            self._language = language("rules")
         return self._language
 
     # The four
