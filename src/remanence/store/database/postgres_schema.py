@@ -44,10 +44,10 @@ CREATE = (
     "CREATE TEXT SEARCH CONFIGURATION remanence.words (PARSER = pg_catalog.default)",
     "ALTER TEXT SEARCH CONFIGURATION remanence.words ADD MAPPING FOR asciiword, word, numword WITH remanence.stems",
     "ALTER TEXT SEARCH CONFIGURATION remanence.words ADD MAPPING FOR int, uint, float, sfloat WITH pg_catalog.simple",
-    rf"""CREATE FUNCTION remanence.plain(given text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    r"""CREATE FUNCTION remanence.plain(given text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
         RETURN regexp_replace(
             regexp_replace(remanence.lowered(normalize(given, NFKD)), '[\u0300-\u036f]+', '', 'g'),
-            '{{separators}}', ' ', 'g')""",
+            '{separators}', ' ', 'g')""",
     # A tsvector holds a megabyte: a long text keeps its words without their places, the longest the first part
     """CREATE FUNCTION remanence.words_of(given text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT AS $$
     DECLARE
