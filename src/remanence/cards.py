@@ -66,7 +66,7 @@ def _facts(found: System) -> Table:
             facts.add_row(place, getattr(found.factory, place))
         if found.factory.needs_language:
             facts.add_row("asks a language model for", ", ".join(found.factory.needs_language))
-    facts.add_row("tasks", ", ".join(sorted(found.tasks)))
+    facts.add_row("tasks", ", ".join(sorted(found.tasks)) or "none: it is no learner")
     facts.add_row("needs", ", ".join(sorted(found.needs)) or "nothing beyond the examples")
     if found.training:
         how = f" ({found.found})" if found.found else ""

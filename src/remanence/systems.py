@@ -70,8 +70,13 @@ class System:
         return f"{self.host}+{self.name}" if self.host else self.name
 
     @property
+    def learns(self) -> bool:
+        """Whether it runs on streams; an index or a map between encoders has an experiment of its own instead."""
+        return bool(self.tasks)
+
+    @property
     def is_part(self) -> bool:
-        return not self.is_memory and not hasattr(self.factory, "steps")
+        return self.learns and not self.is_memory and not hasattr(self.factory, "steps")
 
     @property
     def is_memory(self) -> bool:
@@ -97,7 +102,7 @@ class System:
 
     def check(self, settings: dict[str, Any]) -> None:
         """Raise a `UsageError` if a hyperparameter cannot be used, without building any model."""
-        if self.is_part or self.is_memory:
+        if self.is_part or self.is_memory or not self.learns:
             self.factory(**settings)
         else:
             self.factory.check(settings)
@@ -161,9 +166,15 @@ def components(name: str) -> list[System]:
     Raises
     ------
     UsageError
-        If one is unknown, or cannot be combined.
+        If one is unknown, runs on no stream, or cannot be combined.
     """
     found = [get(part) for part in names(name)]
+    still = next((card.name for card in found if not card.learns), None)
+    if still is not None:
+        raise UsageError(
+            f"{still!r} learns from no stream: see what it does with 'remanence show {still}', and run its claim "
+            f"with 'remanence prove {still}'"
+        )
     if len(found) > 1:
         whole = next((card.name for card in found if not card.is_part), None)
         if whole is not None:

@@ -2,7 +2,7 @@
 
 from remanence.streams.blurry import blur
 from remanence.streams.corruptions import imbalance, limit, noise
-from remanence.streams.disclosing import disclose, online
+from remanence.streams.disclosing import disclose, online, unlabelled
 from remanence.streams.experience import (
     CLASSIFICATION,
     REGRESSION,
@@ -18,6 +18,7 @@ from remanence.streams.experience import (
 )
 from remanence.streams.facts import changing
 from remanence.streams.folder import folder
+from remanence.streams.folds import fold
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
@@ -44,6 +45,7 @@ __all__ = [
     "build",
     "changing",
     "disclose",
+    "fold",
     "folder",
     "hold_out",
     "imbalance",
@@ -60,6 +62,7 @@ __all__ = [
     "split",
     "table",
     "tensors",
+    "unlabelled",
     "whole",
     "with_seed",
 ]

@@ -69,6 +69,35 @@ def encode(texts: Sequence[str], *, cache: bool = True) -> Tensor:
     return found
 
 
+def encode_tokens(texts: Sequence[str]) -> list[Tensor]:
+    """Texts as one vector per token, each (tokens, 384) float32 with rows of length 1; nothing is cached.
+
+    The tokens are those that the encoder reads, its two marks at beginning and end among them, 256 at most.
+
+    Raises
+    ------
+    MissingExtra
+        If the packaged encoder is not installed.
+    StateError
+        If its weights are not the ones expected.
+
+    Example
+    -------
+    >>> [tuple(vectors.shape) for vectors in encode_tokens(["a cat", "a cat sat"])]  # doctest: +SKIP
+    [(4, 384), (5, 384)]
+    """
+    check_texts(texts)
+    weights = _weights()
+    tokens = tokenized(list(texts), _EXTRA)
+    found: list[Tensor] = [torch.empty(0, WIDTH)] * len(tokens)
+    for batch in buckets([len(row) for row in tokens], _TOKENS_AT_ONCE):
+        with torch.inference_mode():
+            states = functional.normalize(_states(weights, [tokens[place] for place in batch])[0], dim=2)
+        for vectors, place in zip(states, batch, strict=True):
+            found[place] = vectors[: len(tokens[place])].clone()
+    return found
+
+
 def _encoded(texts: list[str]) -> Tensor:
     """Vectors of texts, in batches of about as many tokens each, texts of like length together."""
     weights = _weights()
@@ -81,7 +110,14 @@ def _encoded(texts: list[str]) -> Tensor:
 
 @torch.inference_mode()
 def _forward(weights: dict[str, Tensor], tokens: list[list[int]]) -> Tensor:
-    """The encoder's six layers, the mean over the tokens, and its direction."""
+    """The mean over the tokens' last states, and its direction."""
+    x, there = _states(weights, tokens)
+    mean = (x * there.unsqueeze(2)).sum(1) / there.sum(1, keepdim=True)
+    return functional.normalize(mean, dim=1)
+
+
+def _states(weights: dict[str, Tensor], tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """What the encoder's six layers make of each token (n, longest, 384), and where there is one (n, longest)."""
     longest = max(map(len, tokens))
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in tokens])
     there = torch.tensor([[1.0] * len(row) + [0.0] * (longest - len(row)) for row in tokens])
@@ -105,8 +141,7 @@ def _forward(weights: dict[str, Tensor], tokens: list[list[int]]) -> Tensor:
         x = normal(x + attended, f"{layer}.attention.output.LayerNorm")
         inner = functional.gelu(linear(x, f"{layer}.intermediate.dense"))
         x = normal(x + linear(inner, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
-    mean = (x * there.unsqueeze(2)).sum(1) / there.sum(1, keepdim=True)
-    return functional.normalize(mean, dim=1)
+    return x, there
 
 
 @functools.cache

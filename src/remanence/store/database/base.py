@@ -7,7 +7,7 @@ one measure, or knows what a hit is. A database is safe to use from several thre
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -206,6 +206,10 @@ class Database(ABC):
     @abstractmethod
     def statistics(self) -> dict[str, Any]:
         """Counts and bytes: records, versions, links, scopes, queued, bytes on disk by part."""
+
+    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Slow upkeep that searching gains from; whether there was any to do."""
+        return False
 
     def export_rows(self) -> Iterator[Told]:
         """Every version, oldest first, read in blocks."""

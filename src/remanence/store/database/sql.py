@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,31 +134,32 @@ class SqlDatabase(Database):
         marks = ", ".join("?" * (COLUMNS.count(",") + 1))
         self._run_many(
             f"INSERT INTO records ({COLUMNS}) VALUES ({marks})",
-            (
-                (
-                    row,
-                    bytes.fromhex(told.id),
-                    told.version,
-                    scopes[told.scope],
-                    told.kind,
-                    told.text,
-                    told.speaker,
-                    told.source,
-                    told.said_at,
-                    told.recorded_at,
-                    told.replaced_at,
-                    told.valid_from,
-                    told.valid_to,
-                    told.closed_to,
-                    told.strength,
-                    told.uses,
-                    told.used_at,
-                    told.tags,
-                    told.metadata,
-                    bytes.fromhex(told.parent) if told.parent else None,
-                )
-                for row, told in zip(rows, versions, strict=True)
-            ),
+            (self._columns(row, told, scopes) for row, told in zip(rows, versions, strict=True)),
+        )
+
+    @staticmethod
+    def _columns(row: int, told: Told, scopes: Mapping[str, int]) -> tuple[Any, ...]:
+        return (
+            row,
+            bytes.fromhex(told.id),
+            told.version,
+            scopes[told.scope],
+            told.kind,
+            told.text,
+            told.speaker,
+            told.source,
+            told.said_at,
+            told.recorded_at,
+            told.replaced_at,
+            told.valid_from,
+            told.valid_to,
+            told.closed_to,
+            told.strength,
+            told.uses,
+            told.used_at,
+            told.tags,
+            told.metadata,
+            bytes.fromhex(told.parent) if told.parent else None,
         )
 
     def _queue(self, rows: Sequence[int], spaces: Sequence[Space]) -> None:
@@ -171,7 +173,7 @@ class SqlDatabase(Database):
                 "UPDATE records SET replaced_at = ?, closed_to = ? WHERE row_id = ?",
                 [at, closed_to if old.valid_to is None else min(closed_to, old.valid_to), old.row],
             )
-            self._write([row], [version_of(new, at, old.version + 1)])
+            self._write([row], [replace(version_of(new, at, old.version + 1), uses=old.uses, used_at=old.used_at)])
             self._queue([row], spaces)
             for space in self.spaces():
                 self._vectors_changed(space, [old.row], present=False)

@@ -364,4 +364,14 @@ class SqliteDatabase(SqlDatabase):
         return self._sidecar(space).check(repair)
 
     def statistics(self) -> dict[str, Any]:
-        return self._counts()
+        sizes = {"database": 0, "log": 0, "index": 0, "backups": 0}
+        for file in care.files(self.path):
+            part = (
+                "index"
+                if file.parent != self.path.parent
+                else "log"
+                if file.name[-4:] in ("-wal", "-shm")
+                else "backups"
+            )
+            sizes["database" if file == self.path else part] += file.stat().st_size
+        return {**self._counts(), "bytes": sizes}
