@@ -1,5 +1,6 @@
 """Reading a real store: which turn is found, why, and what may be asked."""
 
+import json
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import remanence.store as stores
 from remanence.errors import UsageError
 from remanence.store.database.shortlist import shortlist
 from remanence.store.retrieve.reader import Settings
+from remanence.streams import dialogues
 
 TALK = [
     ("Ana", "Good morning Ben, how was your weekend?"),
@@ -144,8 +146,9 @@ def test_a_time_told_by_an_event(store):
     store.write("Our trip to Porto was wonderful", speaker="Ana", said_at="2026-05-01")
     store.write("I bought a green coat", speaker="Ana", said_at="2026-03-01")
     store.write("I bought a blue coat", speaker="Ana", said_at="2026-08-01")
-    assert store.read("What coat did Ana buy before the trip to Porto?", 1)[0].record.said_at.month == 3
-    assert store.read("What coat did Ana buy after the trip to Porto?", 1)[0].record.said_at.month == 8
+    for relation, colour in (("before", "green"), ("after", "blue")):
+        texts = [hit.text for hit in store.read(f"What coat did Ana buy {relation} the trip to Porto?", 3)]
+        assert next(text for text in texts if "coat" in text) == f"I bought a {colour} coat"
 
 
 def test_recency_strength_and_diversity_are_off_until_asked_for(store):
@@ -193,10 +196,28 @@ def test_the_shortlist_holds_every_row_once_by_rarity_held(held):
 
 
 @pytest.mark.data
-def test_locomos_turns_are_found():
-    """The bound is the issue's; what is measured stands in docs/bench.md."""
+def test_turns_of_a_conversation_that_nothing_was_settled_on(tmp_path):
+    """The target over all six conversations is checked by bench/finding.py; this one was not used for the weights."""
     if "REMANENCE_DATA" not in os.environ:
         pytest.skip("REMANENCE_DATA is not set")
-    from remanence.streams import dialogues
-
-    assert Path(dialogues.__file__).exists()
+    samples = json.loads((Path(os.environ["REMANENCE_DATA"]) / "locomo" / "locomo6.json").read_text(encoding="utf-8"))
+    sample = next(one for one in samples if one["sample_id"] == "conv-30")
+    told = dialogues.turns(sample["conversation"], "talk")
+    recall = {(mode, k): [] for mode in ("hybrid", "dense", "text") for k in (5, 10)}
+    with stores.open(tmp_path / "memory.db") as store:
+        written = store.write_many(
+            [{name: record[name] for name in ("text", "speaker", "scope")} for _, record in told]
+        )
+        named = {name: record for (name, _), record in zip(told, written, strict=True)}
+        store.encode()
+        for question in sample["qa"]:
+            evidence = set(dialogues.evidence(question["evidence"], named))
+            if not evidence or question["category"] == dialogues.ADVERSARIAL:
+                continue
+            for (mode, k), shares in recall.items():
+                ids = {hit.id for hit in store.read(question["question"], k, scope="talk", mode=mode)}
+                shares.append(len(ids & evidence) / len(evidence))
+    mean = {which: float(np.mean(shares)) for which, shares in recall.items()}
+    assert mean["hybrid", 10] >= 0.75
+    assert mean["hybrid", 5] >= 0.65
+    assert mean["hybrid", 10] > max(mean["dense", 10], mean["text", 10]) + 0.1

@@ -15,10 +15,10 @@ TEXT = st.lists(LETTERS, max_size=8).map(" ".join)
 
 
 def test_stems_are_those_of_the_full_text_index():
-    some = """adopt adopted adoption agencies agency apology assembly camping caress cats conditional conflated dying
+    some = words("""adopt adopted adoption agencies agency apology assembly camping caress cats conditional conflated dying
     effective electricity feudalism formalize generalizations happy hopping hoping horribly ideologies increase
     incredibly is leaves lying matting national neither oscillators ponies probability relational sensibility skies
-    troubled university usefulness vietnamization""".split()
+    troubled university usefulness vietnamization""")
     database = sqlite3.connect(":memory:")
     database.execute("CREATE VIRTUAL TABLE t USING fts5(text, tokenize='porter unicode61 remove_diacritics 2')")
     database.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, 'instance')")
