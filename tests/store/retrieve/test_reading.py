@@ -1,4 +1,4 @@
-"""Reading a real store: which turn is found, why, and what may be asked."""
+"""Reading real stores in both databases: which turn is found, why, and what may be asked."""
 
 import json
 import os
@@ -41,8 +41,8 @@ class Letters:
 
 
 @pytest.fixture
-def store(tmp_path):
-    with stores.open(tmp_path / "memory.db", encoder=Letters(), background=False) as opened:
+def store(address):
+    with stores.open(address, encoder=Letters(), background=False) as opened:
         yield opened
 
 
@@ -99,8 +99,8 @@ def test_dense_mode_is_ordered_by_cosine(talk):
     assert hits[0].text == TALK[7][1]
 
 
-def test_without_an_encoder_words_and_neighbours_serve(tmp_path):
-    with stores.open(tmp_path / "words.db", encoder=None) as store:
+def test_without_an_encoder_words_and_neighbours_serve(address):
+    with stores.open(address, encoder=None) as store:
         store.write_many([{"text": text, "speaker": speaker, "scope": "talk"} for speaker, text in TALK])
         assert found(store, "Where will Ben camp?", 1) == [TALK[3][1]]
 

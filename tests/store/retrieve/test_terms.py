@@ -93,3 +93,7 @@ def test_rarity_is_bm25s():
 
 def test_words_have_no_marks():
     assert not any(re.search(r"[\W_]", word) for word in words("a_b c-d 'e' f’s"))
+
+
+def test_of_a_long_text_the_beginning_is_looked_at():
+    assert occurrences(["camp"], ["camp " * 5000]).tolist() == [[1000]]
