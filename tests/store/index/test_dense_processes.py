@@ -64,8 +64,9 @@ def test_ten_kills_leave_files_that_work(tmp_path):
     chance = random.Random(0)
     for _ in range(10):
         process = started(CHANGES, folder)
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0.0, 0.25))
+        for _ in range(chance.randrange(1, 6)):  # "ready", and some changes
+            acknowledged = int(process.stdout.readline().replace("ready", str(acknowledged)))
+        time.sleep(chance.uniform(0.0, 0.01))
         process.kill()
         said = process.stdout.read().splitlines()
         process.wait()
@@ -77,7 +78,7 @@ def test_ten_kills_leave_files_that_work(tmp_path):
         # What the killed change half did is not acknowledged, and done again by whoever opens next.
         half = set(index.rows().tolist()) ^ known
         assert all(row > 50 * index.applied + 50 or row == 50 * index.applied + 7 for row in half)
-    assert acknowledged > 2
+    assert acknowledged > 10
     change = index.applied + 1
     rows = np.arange(50 * change + 1, 50 * change + 51)
     index.apply(rows, vectors(rows), np.array([50 * (change - 1) + 7]) if change % 3 == 0 else NONE, applied=change)

@@ -13,9 +13,9 @@ from remanence.store.retrieve.query import Query
 from remanence.store.retrieve.terms import affordable, rarity
 from remanence.store.where import Filter
 
-EACH = 100
+EACH = 64
 """How many candidates come from full text, and as many from vectors."""
-ANCHORS, REACH = 16, 6
+ANCHORS, REACH = 16, 4
 """How many of the best bring their neighbours, and how many on each side."""
 
 
