@@ -24,6 +24,7 @@ from remanence.store.database.shortlist import shortlist
 from remanence.store.database.sidecar import INDEXES, Sidecar
 from remanence.store.database.sql import SqlDatabase
 from remanence.store.record import Removal
+from remanence.store.retrieve.terms import folded, stem
 from remanence.store.where import Filter
 
 PATIENCE = 60.0
@@ -335,13 +336,13 @@ class SqliteDatabase(SqlDatabase):
         return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
 
     def frequencies(self, terms: Sequence[str]) -> list[int]:
+        stems = [stem(folded(term)) for term in terms]
         found = dict(
             self._run(
-                "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))",
-                [json.dumps(list(terms))],
+                "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))", [json.dumps(stems)]
             )
         )
-        return [int(found.get(term, 0)) for term in terms]
+        return [int(found.get(one, 0)) for one in stems]
 
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         if wanted.plain:
