@@ -7,9 +7,8 @@ for its facts (by a language model in the paper), and a walk over the graph for 
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -19,11 +18,10 @@ from pydantic import Field
 from remanence.errors import StateError
 from remanence.hyperparameters import validated
 from remanence.store.memories.base import Memory
-from remanence.store.record import Hit, Hits, Told
-from remanence.store.retrieve.extract import Triple
+from remanence.store.record import Hit, Hits
 from remanence.store.retrieve.graph import PassageGraph
 from remanence.store.retrieve.pagerank import walk_by_part
-from remanence.store.retrieve.recognise import ByModel, ByRules, FactReader
+from remanence.store.retrieve.recognise import RULES, ByModel, ByRules, FactReader, facts_told, note_source
 from remanence.store.where import filter_of
 from remanence.systems import Paper, system
 
@@ -75,7 +73,7 @@ class HippoRAG2(Memory):
     Raises
     ------
     StateError
-        By what reads or writes, without a language model: ``hipporag2[rules]`` and ``hipporag2[given]`` need none.
+        By `on`, without a language model: ``hipporag2[rules]`` and ``hipporag2[given]`` need none.
 
     Example
     -------
@@ -128,7 +126,9 @@ class HippoRAG2(Memory):
 
     def on(self, store: Store, language: Language | None = None) -> Memory:
         self._graphs = {}
-        return super().on(store, language)
+        super().on(store, language)
+        note_source(store.database, self.source)
+        return self
 
     @property
     def reader(self) -> FactReader:
@@ -141,19 +141,19 @@ class HippoRAG2(Memory):
             )
         return ByModel(model)
 
+    @property
+    def source(self) -> str:
+        """Under which name a record's metadata holds its facts."""
+        return f"{GIVEN} by {self.reader.name}"
+
     # Store
 
     def write(self, given: Mapping[str, Any]) -> list[str]:
-        reader = self.reader
-        told = {_read_by(reader): [list(fact) for fact in reader.facts(given["text"], given.get("speaker"))]}
-        return super().write({**given, "metadata": {**given.get("metadata", {}), **told}})
+        return super().write(self._read_through(given))
 
-    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
-        """The facts of a record: those that were read when it was written, or read now."""
-        known = json.loads(told.metadata)
-        if (key := _read_by(self.reader)) in known:
-            return triples_of(known, key)
-        return self.reader.facts(told.text, told.speaker)
+    def _read_through(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        read = [list(fact) for fact in self.reader.facts(given["text"], given.get("speaker"))]
+        return {**given, "metadata": {**given.get("metadata", {}), self.source: read}}
 
     def graph(self, scope: str = "") -> PassageGraph:
         """The graph of the records that are current in a scope, brought up to date."""
@@ -178,7 +178,7 @@ class HippoRAG2(Memory):
             told = store.database.told(new)
             place = {row: number for number, row in enumerate(new.tolist())}
             chosen = [place[one.row] for one in told]
-            graph.add([one.row for one in told], [self.facts_of(one) for one in told], vectors[chosen])
+            graph.add([one.row for one in told], [facts_told(one, self.source) for one in told], vectors[chosen])
         return graph
 
     # Retrieve
@@ -259,31 +259,18 @@ class HippoRAG2ByRules(HippoRAG2):
     def reader(self) -> FactReader:
         return ByRules()
 
-    def write(self, given: Mapping[str, Any]) -> list[str]:
-        return Memory.write(self, given)
+    @property
+    def source(self) -> str:
+        return RULES
 
-    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
-        return self.reader.facts(told.text, told.speaker)
+    def _read_through(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(given)
 
 
 @system("hipporag2[given]", paper=PAPER, place="store", beats="rag", variant=f"facts given as data; {SEEDS}")
 class HippoRAG2Given(HippoRAG2ByRules):
     __doc__ = HippoRAG2.__doc__
 
-    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
-        return triples_of(json.loads(told.metadata), GIVEN)
-
-
-def _read_by(reader: FactReader) -> str:
-    return f"{GIVEN} by {reader.name}"
-
-
-def triples_of(metadata: Mapping[str, Any], key: str) -> list[Triple]:
-    """The facts under a name in a record's metadata; what is not three texts cannot be an edge, and is left out."""
-    found = metadata.get(key)
-    listed = found if isinstance(found, list) else []
-    return [
-        (one[0], one[1], one[2])
-        for one in listed
-        if isinstance(one, list) and len(one) == 3 and all(isinstance(part, str) for part in one)
-    ]
+    @property
+    def source(self) -> str:
+        return GIVEN

@@ -253,6 +253,18 @@ class _Arrays:
         self.context: Numbers = np.array(context, dtype=np.int64).reshape(-1, 2)
 
 
+def encoded_for(facts: Iterable[Sequence[str]]) -> list[str]:
+    """The texts that the graph has encoded for the sake of some facts: their ends, and themselves.
+
+    Example
+    -------
+    >>> encoded_for([("Ana", "lives in", "Lisbon")])
+    ['ana', 'lisbon', 'ana lives in lisbon']
+    """
+    told = normal(facts)
+    return list(dict.fromkeys([end for fact in told for end in (fact[0], fact[2])] + [" ".join(fact) for fact in told]))
+
+
 def normal(facts: Iterable[Sequence[str]]) -> list[Triple]:
     """Facts as the graph names them; what has not two different ends is passed over.
 
