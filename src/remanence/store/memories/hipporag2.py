@@ -124,6 +124,13 @@ class HippoRAG2(Memory):
         self._graphs: dict[str, PassageGraph] = {}
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_graphs", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._graphs, self._lock = {}, threading.Lock()
+
     def on(self, store: Store, language: Language | None = None) -> Memory:
         self._graphs = {}
         super().on(store, language)
