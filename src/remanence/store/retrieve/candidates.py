@@ -77,7 +77,7 @@ class Candidates:
         """For each candidate the sum of its neighbours' values (…, records), each times exp(-distance / scale)."""
         one, other, distance = self.pairs
         weights = np.exp(-np.abs(distance) / scale)
-        rows = values.reshape(-1, len(self))
+        rows = np.atleast_2d(values)
         found = [np.bincount(other, row[one] * weights, len(self)) for row in rows]
         return np.array(found, dtype=np.float64).reshape(values.shape)
 

@@ -140,6 +140,9 @@ def mentions(sentence: str) -> list[Mention]:
             begin, end = begin + width, end - width
         elif kind == "name":
             begin, end = _bare(sentence, begin, end)
+            if begin > match.start():  # what is left may be something else: In 1865 Henrik Ibsen
+                place = begin
+                continue
         text = sentence[begin:end].strip(" ,.;:")
         if phrase(text) and not (kind == "name" and _functional(text)):
             found.append(Mention(text, begin, end, kind))
