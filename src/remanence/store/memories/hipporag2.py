@@ -43,7 +43,8 @@ PAPER = Paper(
 SEEDS = "the question's names are seeds too, as in the first HippoRAG"
 
 
-@system("hipporag2", paper=PAPER, place="store", beats="rag", variant=SEEDS)
+# A card with a paper has a claim that runs anywhere, which one that needs a language model cannot have
+@system("hipporag2", place="store", variant=f"with a language model; {SEEDS}")
 class HippoRAG2(Memory):
     """HippoRAG 2.
 
