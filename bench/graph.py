@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from remanence.errors import UsageError
 from remanence.store import open as open_store
 from remanence.store.encode import encoder
-from remanence.store.memories.hipporag2 import HippoRAG2ByRules, HippoRAG2Given
+from remanence.store.memories.hipporag2 import HippoRAG2, HippoRAG2Given
 
 BATCHES = 4
-FACTS = {"hipporag2[given]": HippoRAG2Given, "hipporag2[rules]": HippoRAG2ByRules}
+FACTS = {"hipporag2[given]": HippoRAG2Given, "hipporag2[rules]": HippoRAG2}
 VARIANTS: dict[str, dict[str, Any]] = {
     "": {},
     ", no names (as in the paper)": {"names": 0.0},

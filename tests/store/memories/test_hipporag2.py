@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import remanence as rm
 from remanence.errors import StateError, UsageError
 from remanence.store import open as open_store
-from remanence.store.memories.hipporag2 import HippoRAG2, HippoRAG2ByRules, HippoRAG2Given
+from remanence.store.memories.hipporag2 import HippoRAG2, HippoRAG2Given
 from remanence.store.retrieve.extract import phrase
 from remanence.store.store import Store
 
@@ -67,8 +67,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
-def on(store: Store, **settings: Any) -> HippoRAG2ByRules:
-    memory = HippoRAG2ByRules(**settings)
+def on(store: Store, **settings: Any) -> HippoRAG2:
+    memory = HippoRAG2(**settings)
     memory.on(store)
     return memory
 
@@ -218,11 +218,6 @@ def test_a_store_without_vectors_is_refused(tmp_path: Path) -> None:
             on(store).read("Who met Bob?", 1)
 
 
-def test_without_a_language_model_the_papers_own_is_refused(store: Store) -> None:
-    with pytest.raises(StateError, match=r"take hipporag2\[rules\]"):
-        HippoRAG2().on(store)
-
-
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -235,7 +230,7 @@ def test_without_a_language_model_the_papers_own_is_refused(store: Store) -> Non
 )
 def test_settings_are_checked(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        HippoRAG2ByRules(**settings)
+        HippoRAG2(**settings)
 
 
 class Endpoint:
@@ -346,7 +341,7 @@ def test_it_finds_more_of_musique_than_vectors(tmp_path: Path) -> None:
             )
 
         vectors = recall(lambda question: store.read(question, 5, mode="dense"))
-        for made in (HippoRAG2Given, HippoRAG2ByRules):
+        for made in (HippoRAG2Given, HippoRAG2):
             memory = made()
             memory.on(store)
             assert recall(lambda question, memory=memory: memory.read(question, 5)) > vectors + 0.05

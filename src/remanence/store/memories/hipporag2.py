@@ -43,8 +43,7 @@ PAPER = Paper(
 SEEDS = "the question's names are seeds too, as in the first HippoRAG"
 
 
-# A card with a paper has a claim that runs anywhere, which one that needs a language model cannot have
-@system("hipporag2", place="store", variant=f"with a language model; {SEEDS}")
+@system("hipporag2[rules]", paper=PAPER, place="store", beats="rag", variant=f"facts by rules; {SEEDS}")
 class HippoRAG2(Memory):
     """HippoRAG 2.
 
@@ -71,11 +70,6 @@ class HippoRAG2(Memory):
     context:
         Whether passages are nodes of the graph. Without, a passage has the mean mass of its phrases.
 
-    Raises
-    ------
-    StateError
-        By `on`, without a language model: ``hipporag2[rules]`` and ``hipporag2[given]`` need none.
-
     Example
     -------
     >>> import remanence as rm
@@ -94,8 +88,8 @@ class HippoRAG2(Memory):
 
     Departures
     ----------
-    In ``hipporag2[rules]`` rules read the facts, and recognise those of which the question names an end in full; in
-    ``hipporag2[given]`` the facts are given as data, and rules recognise them. The names in the question are seeds, which the first HippoRAG had and the second dropped (``names=0``). Every edge counts once,
+    On ``hipporag2[rules]`` without a language model rules read the facts, and recognise those of which the question
+    names an end in full; in ``hipporag2[given]`` the facts are given as data. The names in the question are seeds, which the first HippoRAG had and the second dropped (``names=0``). Every edge counts once,
     where the authors' program lays fact and synonym edges once for each direction of an undirected graph; a phrase
     has all its synonyms, not the nearest 100. The encoder is the store's, not a language model of 7 billion
     parameters with instructions.
@@ -106,7 +100,6 @@ class HippoRAG2(Memory):
     retrieves: ClassVar[str] = "personalised PageRank from recognised facts, named phrases and near passages"
     manages: ClassVar[str] = "the graph follows what is written, revised and forgotten"
     needs_language: ClassVar[tuple[str, ...]] = ("facts", "recognise")
-    tasks: ClassVar[frozenset[str]] = frozenset()  # there is no language model on a stream
 
     @validated
     def __init__(
@@ -140,28 +133,24 @@ class HippoRAG2(Memory):
 
     @property
     def reader(self) -> FactReader:
-        """What reads facts and recognises them: the language model that was given."""
+        """What reads facts and recognises them: the language model that was given, or rules without one."""
         model = getattr(self._language, "model", None)
-        if model is None:
-            raise StateError(
-                "hipporag2 has a language model read every passage, and none was given: open the store with "
-                "language=…, or take hipporag2[rules] or hipporag2[given]"
-            )
-        return ByModel(model)
+        return ByRules() if model is None else ByModel(model)
 
     @property
     def source(self) -> str:
-        """Under which name a record's metadata holds its facts."""
-        return f"{GIVEN} by {self.reader.name}"
+        """Under which name a record's metadata holds its facts; ``rules`` where they are read from its text."""
+        reader = self.reader
+        return RULES if isinstance(reader, ByRules) else f"{GIVEN} by {reader.name}"
 
     # Store
 
     def write(self, given: Mapping[str, Any]) -> list[str]:
-        return super().write(self._read_through(given))
-
-    def _read_through(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        read = [list(fact) for fact in self.reader.facts(given["text"], given.get("speaker"))]
-        return {**given, "metadata": {**given.get("metadata", {}), self.source: read}}
+        source = self.source
+        if source not in (RULES, GIVEN):
+            read = [list(fact) for fact in self.reader.facts(given["text"], given.get("speaker"))]
+            given = {**given, "metadata": {**given.get("metadata", {}), source: read}}
+        return super().write(given)
 
     def graph(self, scope: str = "") -> PassageGraph:
         """The graph of the records that are current in a scope, brought up to date."""
@@ -257,27 +246,10 @@ class HippoRAG2(Memory):
         return mass[phrases:] + np.bincount(passage, weights=mass[phrase], minlength=len(graph)) / count
 
 
-@system("hipporag2[rules]", paper=PAPER, place="store", beats="rag", variant=f"facts by rules; {SEEDS}")
-class HippoRAG2ByRules(HippoRAG2):
-    __doc__ = HippoRAG2.__doc__
-    needs_language: ClassVar[tuple[str, ...]] = ()
-    tasks: ClassVar[frozenset[str]] = Memory.tasks
-
-    @property
-    def reader(self) -> FactReader:
-        return ByRules()
-
-    @property
-    def source(self) -> str:
-        return RULES
-
-    def _read_through(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(given)
-
-
 @system("hipporag2[given]", paper=PAPER, place="store", beats="rag", variant=f"facts given as data; {SEEDS}")
-class HippoRAG2Given(HippoRAG2ByRules):
+class HippoRAG2Given(HippoRAG2):
     __doc__ = HippoRAG2.__doc__
+    needs_language: ClassVar[tuple[str, ...]] = ("recognise",)
 
     @property
     def source(self) -> str:
