@@ -45,11 +45,14 @@ class Answer:
     """What a learner answers to a batch of questions.
 
     `scores` is (n, classes) for classification, higher meaning likelier, with the labels of its columns
-    in `classes`; for regression it is (n, 1), the values, and `classes` is empty.
+    in `classes`; for regression it is (n, 1), the values, and `classes` is empty. For retrieval it is
+    (n, k), the scores of the rows of the stream that `records` (n, k) int64 names, best first, -1 where
+    there is none.
     """
 
     scores: Tensor
     classes: tuple[int, ...] = ()
+    records: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:

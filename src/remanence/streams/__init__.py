@@ -16,7 +16,9 @@ from remanence.streams.experience import (
     Task,
     TestSet,
 )
+from remanence.streams.facts import changing
 from remanence.streams.folder import folder
+from remanence.streams.folds import fold
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
@@ -41,7 +43,9 @@ __all__ = [
     "TestSet",
     "blur",
     "build",
+    "changing",
     "disclose",
+    "fold",
     "folder",
     "hold_out",
     "imbalance",

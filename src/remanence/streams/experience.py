@@ -13,18 +13,27 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 
-TaskKind = Literal["classification", "regression"]
+TaskKind = Literal["classification", "regression", "retrieval"]
 
 
 class Task(NamedTuple):
-    """What is asked of a learner, and how an answer is scored."""
+    """What is asked of a learner, and how an answer is scored.
+
+    The metric is ``accuracy``, ``rmse``, ``recall@k`` (the share of a question's evidence among the first k
+    records that the answer names) or ``hit@k`` (whether any of it is among them).
+    """
 
     kind: TaskKind = "classification"
-    metric: Literal["accuracy", "rmse"] = "accuracy"
+    metric: str = "accuracy"
 
     @property
     def higher_is_better(self) -> bool:
-        return self.metric == "accuracy"
+        return self.metric != "rmse"
+
+    @property
+    def k(self) -> int:
+        """How many records an answer to a question may name."""
+        return int(self.metric.partition("@")[2] or 1)
 
 
 CLASSIFICATION = Task()
