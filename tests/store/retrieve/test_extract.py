@@ -73,7 +73,10 @@ def test_a_speaker_is_who_speaks_of_nothing_else() -> None:
     ("text", "found"),
     [
         ("The University of the North opened.", ["University of the North"]),
-        ("In 1963 the American Institute of Physics paid $1.5 million.", ["1963", "American Institute of Physics", "$1.5 million"]),
+        (
+            "In 1963 the American Institute of Physics paid $1.5 million.",
+            ["1963", "American Institute of Physics", "$1.5 million"],
+        ),
         ("Étienne Azéma met José Antunes Sobrinho.", ["Étienne Azéma", "José Antunes Sobrinho"]),
         ("It was sold on January 5, 1990, not later.", ["January 5, 1990"]),
         ("Lake Winnipeg and the Nelson River", ["Lake Winnipeg", "Nelson River"]),
@@ -99,7 +102,11 @@ def test_a_title_is_a_short_first_line() -> None:
 
 
 def test_abbreviations_do_not_end_a_sentence() -> None:
-    assert sentences("He met Dr. Who. J. R. Tolkien wrote. It is so!") == ["He met Dr. Who.", "J. R. Tolkien wrote.", "It is so!"]
+    assert sentences("He met Dr. Who. J. R. Tolkien wrote. It is so!") == [
+        "He met Dr. Who.",
+        "J. R. Tolkien wrote.",
+        "It is so!",
+    ]
 
 
 def test_a_book_gives_a_bounded_number() -> None:

@@ -30,7 +30,9 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
 def made(passages: dict[int, list[tuple[str, str, str]]], batches: Sequence[Sequence[int]]) -> PassageGraph:
     graph = PassageGraph(encode)
     for batch in batches:
-        graph.add(list(batch), [passages[row] for row in batch], encode([f"passage {row}" for row in batch]).reshape(-1, 6))
+        graph.add(
+            list(batch), [passages[row] for row in batch], encode([f"passage {row}" for row in batch]).reshape(-1, 6)
+        )
     return graph
 
 

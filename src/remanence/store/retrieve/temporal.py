@@ -218,7 +218,10 @@ _FORMS: list[tuple[re.Pattern[str], Callable[[re.Match[str], date], Days]]] = [
         (r"\b(?:recently|lately)\b", _recently),
     ]
 ]
-_RELATION = re.compile(r"\b(?:(?P<span>day|night|week|weekend|month|year)\s+)?(?P<name>before|until|till|by|after|since|from|between)\s+(?:the\s+)?(?:end of\s+)?$", re.IGNORECASE)
+_RELATION = re.compile(
+    r"\b(?:(?P<span>day|night|week|weekend|month|year)\s+)?(?P<name>before|until|till|by|after|since|from|between)\s+(?:the\s+)?(?:end of\s+)?$",
+    re.IGNORECASE,
+)
 _UNTIL = re.compile(r"^[\s,]*(?:and|to|until|till|through|-|–)\s+", re.IGNORECASE)
 _EVENT = re.compile(
     r"\b(before|after|since|during)\s+((?:the|his|her|their|my|our|its|that|\w+['’]s|\w+ing)\s+[^?.,;!]+)",
