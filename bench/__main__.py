@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parents[1]
-PARTS = {"loop": "below", "stack": "above", "peers": "above", "memory": "below", "startup": "below"}
+PARTS = {"loop": "below", "stack": "above", "peers": "above", "memory": "below", "startup": "below", "encoder": "above"}
 """What is measured, and on which side of its target a figure has to lie."""
 
 

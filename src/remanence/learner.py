@@ -174,9 +174,12 @@ class Learner(nn.Module):
     # Learning
 
     def steps(self, experience: Experience, start: int = 0) -> Iterator[Update]:
-        """Learn an experience, yielding after every update; go on after `start` of them."""
+        """Learn an experience, yielding after every update; go on after `start` of them.
+
+        An experience without labels is passed to `adapt` batch by batch.
+        """
         self._check_rows(experience)
-        return self._guarded(self._steps(experience, start))
+        return self._guarded((self._steps if experience.labelled else self._adapted)(experience, start))
 
     def _check_rows(self, experience: Experience) -> None:
         """Refuse what is no experience, or one whose inputs have another shape, before anything changes."""
@@ -214,6 +217,23 @@ class Learner(nn.Module):
     def _rest(self, budget: int) -> Iterator[Update]:
         return iter(())
 
+    def _adapted(self, experience: Experience, start: int) -> Iterator[Update]:
+        size, rows = self.rows_an_update, len(experience.examples)
+        adapts = type(self)._adapt is not Learner._adapt
+        for first in range(start * size, rows, size):
+            x, _, ids = experience.examples.learn(torch.arange(first, min(first + size, rows)))
+            if adapts:
+                with torch.no_grad(), evaluation(self):
+                    self._adapt(x.to(self.device), experience.task if experience.asks_task else None, ids)
+            yield Update(examples=len(x), forwards=len(x) * adapts)
+
+    @property
+    def rows_an_update(self) -> int:
+        """How many rows of an experience one update takes."""
+        settings = getattr(self, "training_settings", None)
+        size: int = settings.batch_size if settings is not None else getattr(self, "batch_size", 10)
+        return size
+
     def _guarded(self, updates: Iterator[Update]) -> Iterator[Update]:
         """Run each update under the lock and with a global generator of its own."""
         done = object()
@@ -236,6 +256,44 @@ class Learner(nn.Module):
         task:
             Which task they belong to, where the stream tells at test time.
         """
+        self._check_questions(x)
+        with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), evaluation(self):
+            return self._answer(x.to(self.device), task)
+
+    def adapt(self, x: Tensor, task: int | None = None) -> Answer:
+        """Answer as `predict` does, and learn from having been asked: test-time adaptation, without labels.
+
+        Most learners have nothing to learn from a question, and only answer. One that has changes here, and
+        never in `predict`; on a `session` the learner itself stays as it is.
+
+        Parameters
+        ----------
+        x, task:
+            As in `predict`. Rows answered together do not learn from one another.
+
+        Example
+        -------
+        >>> import remanence as rm
+        >>> stream = rm.streams.split("digits", experiences=5)
+        >>> learner = rm.make("ncm", stream).learn(next(stream.experiences()))
+        >>> session = learner.session()
+        >>> bool((session.adapt(stream.tests[0].x).labels == learner.predict(stream.tests[0].x).labels).all())
+        True
+        """
+        self._check_questions(x)
+        with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), evaluation(self):
+            return self._adapt(x.to(self.device), task, None)
+
+    def _adapt(self, x: Tensor, task: int | None, ids: Tensor | None) -> Answer:
+        """Answer questions, and learn from them where that is possible; `ids` where a stream gave them."""
+        return self._answer(x, task)
+
+    def session(self) -> Self:
+        """A copy that goes its own way from here: what it learns or forgets does not reach this learner."""
+        with self._lock:
+            return copy.deepcopy(self, {id(self._lock): threading.RLock()})
+
+    def _check_questions(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise UsageError(
                 f"questions were given as a {type(x).__name__}, expected a tensor (n, …): use torch.as_tensor"
@@ -245,8 +303,6 @@ class Learner(nn.Module):
                 f"the questions have the shape {tuple(x.shape)}, expected (n, {', '.join(map(str, self.recipe.shape))})"
                 ": give them as the stream gives them"
             )
-        with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), evaluation(self):
-            return self._answer(x.to(self.device), task)
 
     def _answer(self, x: Tensor, task: int | None) -> Answer:
         raise Unsupported(f"{type(self).__name__} does not answer")

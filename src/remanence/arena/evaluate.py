@@ -10,7 +10,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.learner import Answer, Learner
-from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet
+from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet, Unlabelled
 
 ROWS = 1024
 """Questions asked at once, so that memory stays bounded."""
@@ -85,6 +85,7 @@ class Watched(Examples):
     def __init__(self, base: Examples, learner: Learner, stream: Stream, online: Online) -> None:
         self.base, self.learner, self.stream, self.online = base, learner, stream, online
         self.ordered, self.again = base.ordered, base.again
+        self.truth = base.base if isinstance(base, Unlabelled) else None
 
     def __len__(self) -> int:
         return len(self.base)
@@ -100,7 +101,8 @@ class Watched(Examples):
         new = min(len(index), len(self.base) - self.online.passed)
         if new > 0:
             begun = time.perf_counter()
-            wrong = errors(self.learner.predict(rows.x[:new]), rows.y[:new], self.stream)
+            y = rows.y[:new] if self.truth is None else self.truth.cut(index[:new]).y
+            wrong = errors(self.learner.predict(rows.x[:new]), y, self.stream)
             self.online.add(wrong, new)
             self.online.passed += new
             self.online.seconds += time.perf_counter() - begun

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def open(
     address: str | os.PathLike[str],
     *,
-    encoder: str | Encoder | None = "minilm",
+    encoder: str | Encoder | None = "auto",
     precision: str = "float32",
     language: str | Language | None = None,
     background: bool = True,
@@ -31,7 +31,7 @@ def open(
     address:
         The file of a store (SQLite), or ``postgresql://user@host/database`` (with the extension pgvector).
     encoder:
-        What turns texts into vectors: ``minilm`` (packaged), ``sentence-transformers:NAME``, ``openai:MODEL``,
+        What turns texts into vectors: ``auto`` (the store's own; ``minilm`` for a new one), ``minilm`` (packaged), ``sentence-transformers:NAME``, ``openai:MODEL``,
         an object with ``name``, ``dimension`` and ``encode``, or None to read by words alone.
     precision:
         How vectors of a new store are kept, ``float32`` or ``float16``.
@@ -62,7 +62,11 @@ def open(
     database = database_of(address, create)
     try:
         return Store(
-            database, encoder_of(encoder), precision=precision, background=background, language=_language_of(language)
+            database,
+            encoder_of(_own(encoder, database)),
+            precision=precision,
+            background=background,
+            language=_language_of(language),
         )
     except BaseException:
         database.close()
@@ -79,13 +83,22 @@ def database_of(address: str | os.PathLike[str], create: bool) -> Database:
             from remanence.store.database.postgres import PostgresDatabase
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "psycopg", "postgres", "a store in PostgreSQL") from None
-        return PostgresDatabase(text)
+        return PostgresDatabase(text, create=create)
     if "://" in text:
         kind = text.split("://")[0]
         raise UsageError(f"a store cannot lie at {kind}://: give a path, or postgresql://user@host/database")
     from remanence.store.database.sqlite import SqliteDatabase
 
     return SqliteDatabase(text, create=create)
+
+
+def recorded_encoder(database: Database) -> str | None:
+    """The name of the encoder whose vectors serve in a database, None where there are none yet."""
+    return next((space.name for space in database.spaces() if space.serving), None)
+
+
+def _own(given: str | Encoder | None, database: Database) -> str | Encoder | None:
+    return given if given != "auto" else recorded_encoder(database) or "minilm"
 
 
 def _language_of(given: str | Language | None) -> Language | None:

@@ -167,7 +167,7 @@ def text_of(text: Any) -> str:
             f"the text of a record has {len(text):,} characters, at most {LONGEST:,} can be remembered as one: "
             "split it into passages"
         )
-    return _clean(text)
+    return clean(text)
 
 
 def scope_of(scope: Any) -> str:
@@ -177,7 +177,7 @@ def scope_of(scope: Any) -> str:
     path = scope.strip("/")
     if len(path) > 500 or any(not part.strip() or part in ("*", "..", ".") for part in path.split("/") if path):
         raise UsageError(f"the scope {scope[:80]!r} is no path: give parts joined by '/', such as 'user/42'")
-    return _clean(path)
+    return clean(path)
 
 
 def identity(given: Any) -> str:
@@ -203,10 +203,10 @@ def _line(name: str, given: Any) -> str | None:
         return None
     if not isinstance(given, str) or len(given) > 1000:
         raise UsageError(f"the {name} was given as {str(given)[:60]!r}, expected a string of at most 1,000 characters")
-    return _clean(given)
+    return clean(given)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """What no database can hold, the NUL character and halves of surrogate pairs, becomes a replacement character."""
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
@@ -218,18 +218,30 @@ def _clean(text: str) -> str:
 def _tags(given: Any) -> str:
     if isinstance(given, str) or not isinstance(given, Iterable) or not all(isinstance(tag, str) for tag in given):
         raise UsageError(f"the tags were given as {str(given)[:60]!r}, expected a list of strings")
-    return json.dumps([_clean(tag) for tag in dict.fromkeys(given)], ensure_ascii=False)
+    return json.dumps([clean(tag) for tag in dict.fromkeys(given)], ensure_ascii=False)
 
 
 def _metadata(given: Any) -> str:
     if not isinstance(given, Mapping):
         raise UsageError(f"the metadata was given as a {type(given).__name__}, expected a mapping")
     try:
-        return _clean(json.dumps(dict(given), ensure_ascii=False, allow_nan=False))
+        told = clean(json.dumps(dict(given), ensure_ascii=False, allow_nan=False))
+        # JSON escapes the NUL character, and PostgreSQL cannot read it back even so
+        return json.dumps(_cleaned(json.loads(told)), ensure_ascii=False) if "\\u0000" in told else told
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"the metadata cannot be written as JSON ({error}): give texts, numbers, lists and mappings"
         ) from None
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(one) for key, one in value.items()}
+    return value
 
 
 @dataclass(frozen=True, slots=True)

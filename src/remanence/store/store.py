@@ -10,7 +10,7 @@ from remanence.errors import Conflict, UsageError, nearest
 from remanence.store import forgetting, transfer
 from remanence.store.database.base import Database
 from remanence.store.encoding import Encoding, Progress
-from remanence.store.record import GIVEN, Hits, Link, Receipt, Record, Told, draft, identity, new_id, version_of
+from remanence.store.record import GIVEN, Hits, Link, Receipt, Record, Told, clean, draft, identity, new_id, version_of
 from remanence.store.retrieve.reader import Reader
 from remanence.store.times import NEVER, Instant, instant, moment, now
 from remanence.store.twins import Twins
@@ -100,7 +100,7 @@ class Store(Twins):
 
     def _written(self, drafts: list[Any], wait: bool) -> list[Record]:
         at = self.clock()
-        rows = self.database.insert(drafts, at, self.encoding.spaces)
+        rows = self.database.insert(drafts, at)
         if wait:
             self.encoding.encode_queued()
         else:
@@ -134,12 +134,12 @@ class Store(Twins):
                 block.append(draft(given, self.ids))
                 ids.append(block[-1].id)
                 if len(block) == _BULK:
-                    self.database.insert(block, at, self.encoding.spaces)
+                    self.database.insert(block, at)
                     block = []
                     if progress:
                         progress(len(ids), total)
             if block:
-                self.database.insert(block, at, self.encoding.spaces)
+                self.database.insert(block, at)
         if progress:
             progress(len(ids), total or len(ids))
         if wait:
@@ -195,7 +195,7 @@ class Store(Twins):
             raise UsageError(f"k is {k!r}, expected a whole number of 1 or more")
         wanted = filter_of(scope, where, as_of=as_of, known_at=known_at, now=self.clock())
         self._refuse_unknown(wanted.scope)
-        hits = self.reader.read(question, k, wanted, mode=mode, explain=explain, **options)
+        hits = self.reader.read(clean(question), k, wanted, mode=mode, explain=explain, **options)
         if reinforce and hits:
             self.database.adjust([hit.record.row for hit in hits], used_at=self.clock())
         return hits
@@ -271,9 +271,10 @@ class Store(Twins):
         expected_version:
             The version that this change was made from; a `Conflict` if another came in between.
         valid_from:
-            Since when the new version is true; now, if not given. The old one was true until then.
+            Since when the new version is true; now, if not given. The old one was true until then. Of several
+            versions that claim the same time, the latest holds.
         correction:
-            The old version was never true: the new one takes over its time.
+            The old version was never true: the new one takes over its time, but for what is given anew.
         **fields:
             Other fields to change.
         """
@@ -294,14 +295,15 @@ class Store(Twins):
             at = self.clock()
             since = instant(valid_from, "valid_from")
             if correction:
-                starts, closes = old.valid_from, NEVER if old.valid_from is None else old.valid_from
+                starts = old.valid_from if since is None else since
+                closes = NEVER if old.valid_from is None else old.valid_from
             else:
                 starts = closes = at if since is None else since
             known = old.record()
             given = {name: getattr(known, name) for name in GIVEN if name not in ("valid_from", "valid_to")}
-            given |= {"valid_to": None if since is not None or not correction else known.valid_to}
+            given |= {"valid_to": known.valid_to if correction else None}
             given |= fields | {"valid_from": moment(starts)} | ({} if text is None else {"text": text})
-            row = self.database.replace(old, draft(given), at, closes, self.encoding.spaces)
+            row = self.database.replace(old, draft(given), at, closes)
             revised = self.database.told([row])[0].record()
         if wait:
             self.encoding.encode_queued()
@@ -320,7 +322,7 @@ class Store(Twins):
 
     def link(self, source: str, target: str, relation: str, weight: float = 1.0) -> Link:
         """Relate two records: ``link(a, b, "supports")``."""
-        made = Link(identity(source), identity(target), _relation(relation), float(weight))
+        made = Link(identity(source), identity(target), _relation(relation), _weight(weight))
         self.database.link([made], self.clock())
         return made
 
@@ -406,18 +408,34 @@ class Store(Twins):
         """Encode everything that waits for a vector; how many there were."""
         return self.encoding.encode_queued(progress=progress)
 
-    def change_encoder(self, encoder: str | Encoder, *, progress: Progress | None = None) -> None:
-        """Encode everything anew; the old vectors serve until the new ones are complete."""
+    def change_encoder(self, encoder: str | Encoder, *, wait: bool = True, progress: Progress | None = None) -> None:
+        """Encode everything anew; the old vectors serve until the new ones are complete.
+
+        An encoder that is compatible with the store's (``compatible_with``) needs none of this: open the store
+        with it, and old vectors answer its questions.
+
+        Parameters
+        ----------
+        encoder:
+            A name, or an object with ``name``, ``dimension`` and ``encode``.
+        wait:
+            Whether to return only when the new vectors serve; otherwise a thread does it. What is encoded when
+            it is stopped stays, and the next call goes on.
+        """
         from remanence.store.opening import encoder_of
 
         made = encoder_of(encoder)
         if made is None:
             raise UsageError("no encoder was named to change to: give a name such as 'minilm'")
-        self.encoding.change(made, progress)
+        self.encoding.change(made, progress, wait=wait)
 
     def check(self, *, repair: bool = False) -> Sequence[str]:
         """What is wrong, a sentence each, mended where `repair`; empty when all is well."""
         return self.database.check(repair)
+
+    def settle(self, *, progress: Progress | None = None) -> bool:
+        """Slow upkeep that reading gains from, the approximate index of a large store; whether there was any to do."""
+        return self.database.settle(progress)
 
     def statistics(self) -> dict[str, Any]:
         """Counts and bytes."""
@@ -440,4 +458,10 @@ class Store(Twins):
 def _relation(given: Any) -> str:
     if not isinstance(given, str) or not given.strip() or len(given) > 200:
         raise UsageError(f"the relation of a link is {str(given)[:60]!r}, expected a short text such as 'supports'")
-    return given.strip()
+    return clean(given.strip())
+
+
+def _weight(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not abs(given) < float("inf"):
+        raise UsageError(f"the weight of a link is {str(given)[:60]!r}, expected a finite number")
+    return float(given)

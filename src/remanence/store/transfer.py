@@ -84,7 +84,7 @@ def restore_lines(
 
     def write() -> None:
         if block:
-            store.database.restore(block, store.encoding.spaces)
+            store.database.restore(block)
             block.clear()
 
     with store.database.transaction():

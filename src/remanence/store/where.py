@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remanence.errors import UsageError, nearest
-from remanence.store.record import KINDS, identity, scope_of
+from remanence.store.record import KINDS, clean, identity, scope_of
 from remanence.store.times import Instant, instant
 
 FIELDS = {
@@ -155,7 +155,7 @@ def _value(name: str, kind: str, value: Any) -> Any:
         )
     if name == "kind" and value not in KINDS:
         raise UsageError(f"there is no kind {value!r}: {nearest(str(value), KINDS)}")
-    return value
+    return clean(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ one measure, or knows what a hit is. A database is safe to use from several thre
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -61,15 +61,15 @@ class Database(ABC):
     # Records
 
     @abstractmethod
-    def insert(self, drafts: Sequence[Draft], recorded_at: int, spaces: Sequence[Space]) -> list[int]:
+    def insert(self, drafts: Sequence[Draft], recorded_at: int) -> list[int]:
         """Write first versions and queue them for the spaces; their rows, in order. A used id is a `UsageError`."""
 
     @abstractmethod
-    def restore(self, versions: Sequence[Told], spaces: Sequence[Space]) -> None:
+    def restore(self, versions: Sequence[Told]) -> None:
         """Write versions as they once were, under new rows, and queue them for the spaces."""
 
     @abstractmethod
-    def replace(self, old: Told, new: Draft, at: int, closed_to: int, spaces: Sequence[Space]) -> int:
+    def replace(self, old: Told, new: Draft, at: int, closed_to: int) -> int:
         """Make `new` the current version after `old`, whose validity ends at `closed_to`; the new row."""
 
     @abstractmethod
@@ -124,6 +124,10 @@ class Database(ABC):
     @abstractmethod
     def scopes(self) -> list[str]:
         """Every scope that ever held a record and was not forgotten, in order."""
+
+    @abstractmethod
+    def speakers(self, wanted: Filter, limit: int) -> list[str]:
+        """At most `limit` of those who speak in the scopes of a filter; none where these are too many to ask."""
 
     # Links
 
@@ -202,6 +206,10 @@ class Database(ABC):
     @abstractmethod
     def statistics(self) -> dict[str, Any]:
         """Counts and bytes: records, versions, links, scopes, queued, bytes on disk by part."""
+
+    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Slow upkeep that searching gains from; whether there was any to do."""
+        return False
 
     def export_rows(self) -> Iterator[Told]:
         """Every version, oldest first, read in blocks."""

@@ -41,12 +41,13 @@ class Dialect(Protocol):
 
 def condition(wanted: Filter, dialect: Dialect) -> Bound:
     """The condition on ``records r`` that a filter states, and the values it binds."""
-    parts = [_times(wanted), _scope(wanted), _part(wanted.where, dialect)]
+    parts = [_times(wanted), scope_condition(wanted), _part(wanted.where, dialect)]
     kept = [part for part in parts if part[0]]
     return " AND ".join(part[0] for part in kept) or "1=1", [value for part in kept for value in part[1]]
 
 
-def _scope(wanted: Filter) -> Bound:
+def scope_condition(wanted: Filter) -> Bound:
+    """The condition on the scope of ``r`` alone."""
     if wanted.scope is None:
         return "", []
     if not wanted.scope:
@@ -66,19 +67,30 @@ def _times(wanted: Filter) -> Bound:
             "r.replaced_at IS NULL AND (r.valid_from IS NULL OR r.valid_from <= ?) AND (r.valid_to IS NULL OR r.valid_to > ?)",
             [wanted.now, wanted.now],
         )
+    # A revision that reaches further back than the one before it speaks of a time that older versions speak of
+    # too: of all that claim an instant, the latest holds
+    text, values = _claims("r", wanted)
+    later, bound = _claims("later", wanted)
+    return (
+        f"{text} AND NOT EXISTS (SELECT 1 FROM records later WHERE later.id = r.id AND later.version > r.version "
+        f"AND {later})",
+        [*values, *bound],
+    )
+
+
+def _claims(name: str, wanted: Filter) -> Bound:
+    """That a version, as it was known, says what was true at the instant asked about."""
     true = wanted.true_at if wanted.true_at is not None else wanted.now
+    begun = f"({name}.valid_from IS NULL OR {name}.valid_from <= ?)"
+    ends = f"coalesce({name}.closed_to, {name}.valid_to)"
     if wanted.known_at is None:
-        return (
-            "(r.valid_from IS NULL OR r.valid_from <= ?) AND (coalesce(r.closed_to, r.valid_to) IS NULL "
-            "OR coalesce(r.closed_to, r.valid_to) > ?)",
-            [true, true],
-        )
+        return f"{begun} AND ({ends} IS NULL OR {ends} > ?)", [true, true]
     # A version that was replaced after the instant asked about was still open then: its own valid_to counts,
     # not the one that its successor closed it with.
     known = wanted.known_at
-    ends = "CASE WHEN r.replaced_at IS NULL OR r.replaced_at > ? THEN r.valid_to ELSE coalesce(r.closed_to, r.valid_to) END"
+    then = f"CASE WHEN {name}.replaced_at IS NULL OR {name}.replaced_at > ? THEN {name}.valid_to ELSE {ends} END"
     return (
-        f"r.recorded_at <= ? AND (r.valid_from IS NULL OR r.valid_from <= ?) AND ({ends} IS NULL OR {ends} > ?)",
+        f"{name}.recorded_at <= ? AND {begun} AND ({then} IS NULL OR {then} > ?)",
         [known, true, known, known, true],
     )
 

@@ -37,6 +37,7 @@ CREATE = (
     )""",
     "CREATE UNIQUE INDEX records_by_id ON records (id, version)",
     "CREATE INDEX records_by_scope ON records (scope, source, row_id)",
+    "CREATE INDEX records_by_speaker ON records (scope, speaker) WHERE speaker IS NOT NULL",
     "CREATE INDEX records_by_parent ON records (parent) WHERE parent IS NOT NULL",
     """CREATE TABLE links (
         source BLOB NOT NULL, target BLOB NOT NULL, relation TEXT NOT NULL, weight REAL NOT NULL,

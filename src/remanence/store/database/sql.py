@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from remanence.errors import UsageError
 from remanence.store.database.base import Database, Rows, Space, Vectors
-from remanence.store.database.conditions import Bound, condition
+from remanence.store.database.conditions import Bound, condition, scope_condition
 from remanence.store.record import Draft, Link, Told, version_of
 from remanence.store.times import moment
 from remanence.store.where import Filter
@@ -26,6 +27,8 @@ _TOLD = (
 )
 _FROM = "FROM records r JOIN scopes s ON s.scope = r.scope"
 _BLOCK = 500
+_SCOPES = 100
+"""How many scopes are asked for their speakers one by one."""
 
 
 class SqlDatabase(Database):
@@ -101,18 +104,18 @@ class SqlDatabase(Database):
             numbers[path] = found[0][0]
         return numbers
 
-    def insert(self, drafts: Sequence[Draft], recorded_at: int, spaces: Sequence[Space]) -> list[int]:
-        return self._insert([version_of(draft, recorded_at) for draft in drafts], spaces)
+    def insert(self, drafts: Sequence[Draft], recorded_at: int) -> list[int]:
+        return self._insert([version_of(draft, recorded_at) for draft in drafts])
 
-    def restore(self, versions: Sequence[Told], spaces: Sequence[Space]) -> None:
-        self._insert(versions, spaces)
+    def restore(self, versions: Sequence[Told]) -> None:
+        self._insert(versions)
 
-    def _insert(self, versions: Sequence[Told], spaces: Sequence[Space]) -> list[int]:
+    def _insert(self, versions: Sequence[Told]) -> list[int]:
         with self.transaction():
             rows = self._next_rows(len(versions))
             self._refuse_used([told.id for told in versions if told.version == 1])
             self._write(rows, versions)
-            self._queue(rows, spaces)
+            self._queue(rows)
         return list(rows)
 
     def _refuse_used(self, ids: Sequence[str]) -> None:
@@ -131,46 +134,47 @@ class SqlDatabase(Database):
         marks = ", ".join("?" * (COLUMNS.count(",") + 1))
         self._run_many(
             f"INSERT INTO records ({COLUMNS}) VALUES ({marks})",
-            (
-                (
-                    row,
-                    bytes.fromhex(told.id),
-                    told.version,
-                    scopes[told.scope],
-                    told.kind,
-                    told.text,
-                    told.speaker,
-                    told.source,
-                    told.said_at,
-                    told.recorded_at,
-                    told.replaced_at,
-                    told.valid_from,
-                    told.valid_to,
-                    told.closed_to,
-                    told.strength,
-                    told.uses,
-                    told.used_at,
-                    told.tags,
-                    told.metadata,
-                    bytes.fromhex(told.parent) if told.parent else None,
-                )
-                for row, told in zip(rows, versions, strict=True)
-            ),
+            (self._columns(row, told, scopes) for row, told in zip(rows, versions, strict=True)),
         )
 
-    def _queue(self, rows: Sequence[int], spaces: Sequence[Space]) -> None:
-        for space in spaces:
+    @staticmethod
+    def _columns(row: int, told: Told, scopes: Mapping[str, int]) -> tuple[Any, ...]:
+        return (
+            row,
+            bytes.fromhex(told.id),
+            told.version,
+            scopes[told.scope],
+            told.kind,
+            told.text,
+            told.speaker,
+            told.source,
+            told.said_at,
+            told.recorded_at,
+            told.replaced_at,
+            told.valid_from,
+            told.valid_to,
+            told.closed_to,
+            told.strength,
+            told.uses,
+            told.used_at,
+            told.tags,
+            told.metadata,
+            bytes.fromhex(told.parent) if told.parent else None,
+        )
+
+    def _queue(self, rows: Sequence[int]) -> None:
+        for space in self.spaces():
             self._run_many("INSERT INTO queue (space, row_id) VALUES (?, ?)", [(space.number, row) for row in rows])
 
-    def replace(self, old: Told, new: Draft, at: int, closed_to: int, spaces: Sequence[Space]) -> int:
+    def replace(self, old: Told, new: Draft, at: int, closed_to: int) -> int:
         with self.transaction():
             row = self._next_rows(1)[0]
             self._run(
                 "UPDATE records SET replaced_at = ?, closed_to = ? WHERE row_id = ?",
                 [at, closed_to if old.valid_to is None else min(closed_to, old.valid_to), old.row],
             )
-            self._write([row], [version_of(new, at, old.version + 1)])
-            self._queue([row], spaces)
+            self._write([row], [replace(version_of(new, at, old.version + 1), uses=old.uses, used_at=old.used_at)])
+            self._queue([row])
             for space in self.spaces():
                 self._vectors_changed(space, [old.row], present=False)
         return row
@@ -310,6 +314,23 @@ class SqlDatabase(Database):
 
     def scopes(self) -> list[str]:
         return [path for (path,) in self._run("SELECT path FROM scopes ORDER BY path")]
+
+    def speakers(self, wanted: Filter, limit: int) -> list[str]:
+        text, values = scope_condition(wanted)
+        scopes = self._run(f"SELECT r.scope FROM scopes r WHERE {text or '1=1'} LIMIT ?", [*values, _SCOPES + 1])
+        if len(scopes) > _SCOPES:
+            return []
+        found: dict[str, None] = {}
+        for (scope,) in scopes:
+            # each step looks up the next speaker in the index, however many records the one before has
+            named = self._run(
+                "WITH RECURSIVE s(speaker) AS (SELECT min(speaker) FROM records WHERE scope = ? AND speaker IS NOT NULL UNION ALL "
+                "SELECT (SELECT min(speaker) FROM records WHERE scope = ? AND speaker > s.speaker) FROM s "
+                "WHERE s.speaker IS NOT NULL) SELECT speaker FROM s WHERE speaker IS NOT NULL LIMIT ?",
+                [scope, scope, limit],
+            )
+            found |= dict.fromkeys(speaker for (speaker,) in named)
+        return list(found)[:limit]
 
     # Links
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from remanence.errors import StateError, UsageError
 from remanence.store.database import care, schema
 from remanence.store.database.base import Rows, Space, Vectors
-from remanence.store.database.conditions import Bound, condition
+from remanence.store.database.conditions import Bound
+from remanence.store.database.shortlist import shortlist
 from remanence.store.database.sidecar import Sidecar
 from remanence.store.database.sql import SqlDatabase
 from remanence.store.record import Removal
@@ -26,6 +27,9 @@ from remanence.store.where import Filter
 
 PATIENCE = 60.0
 """Seconds that one process waits for another's write to end."""
+
+_SHORTLIST = 300
+"""How many rows full text ranks by BM25 at least, of those that hold the rarest terms."""
 
 Result = TypeVar("Result")
 
@@ -285,18 +289,35 @@ class SqliteDatabase(SqlDatabase):
     # Search
 
     def words(self, terms: Sequence[str], k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
-        asked = " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
-        text, values = condition(wanted, self)
-        # The plus keeps SQLite from looking every admitted row up in the full-text index one by one
-        found = self._run(
-            "SELECT rowid, -bm25(words) FROM words WHERE words MATCH ? "
-            f"AND +rowid IN (SELECT r.row_id FROM records r WHERE {text}) ORDER BY bm25(words), rowid LIMIT ?",
-            [asked, *values, k],
+        asked = ['"' + term.replace('"', '""') + '"' for term in terms]
+        held = [self._rows("SELECT rowid FROM words WHERE words MATCH ?", [one]) for one in asked]
+        total = self._run("SELECT max(row_id) FROM records")[0][0] or 0
+        rows = self._best_admitted(shortlist(held, total), max(_SHORTLIST, 4 * k), k, wanted)
+        # The plus keeps SQLite from looking every row of the list up in the full-text index one by one
+        found = (
+            self._run(
+                "SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ? "
+                "AND +rowid IN (SELECT value FROM json_each(?)) ORDER BY score DESC, rowid LIMIT ?",
+                [" OR ".join(asked), json.dumps(rows.tolist()), k],
+            )
+            if len(rows)
+            else []
         )
         return (
             np.array([row for row, _ in found], dtype=np.int64),
             np.array([score for _, score in found], dtype=np.float32),
         )
+
+    def _best_admitted(self, rows: Rows, count: int, needed: int, wanted: Filter) -> Rows:
+        """The first of the rows that a filter admits: at most `count`, at least `needed` if there are so many."""
+        found = self.admitted(rows[:count], wanted)
+        if len(found) >= needed or len(rows) <= count:
+            return found
+        return rows[np.isin(rows, self.matching(wanted))][:count]
+
+    def _rows(self, statement: str, values: Sequence[Any]) -> Rows:
+        found = self._run(statement, values)
+        return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
 
     def frequencies(self, terms: Sequence[str]) -> list[int]:
         found = dict(
@@ -343,4 +364,14 @@ class SqliteDatabase(SqlDatabase):
         return self._sidecar(space).check(repair)
 
     def statistics(self) -> dict[str, Any]:
-        return self._counts()
+        sizes = {"database": 0, "log": 0, "index": 0, "backups": 0}
+        for file in care.files(self.path):
+            part = (
+                "index"
+                if file.parent != self.path.parent
+                else "log"
+                if file.name[-4:] in ("-wal", "-shm")
+                else "backups"
+            )
+            sizes["database" if file == self.path else part] += file.stat().st_size
+        return {**self._counts(), "bytes": sizes}
