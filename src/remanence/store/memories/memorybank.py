@@ -149,8 +149,10 @@ class MemoryBank(Memory):
         last = self.store.list(scope=scope, where={"kind": _SUMMARY}, limit=1)
         where: dict[str, Any] = {"kind": _TURN}
         if last:
-            where["recorded_at"] = {">": last[0].recorded_at}
-        day = self.store.list(scope=scope, where=where, limit=EVERY, newest=False)
+            where["recorded_at"] = {">=": last[0].recorded_at}
+        # A turn may have come in the same instant as the last summary: rows tell which was first.
+        after = last[0].row if last else 0
+        day = [one for one in self.store.list(scope=scope, where=where, limit=EVERY, newest=False) if one.row > after]
         if not day:
             return
         summary = self.language.summary([turn.text for turn in day])
@@ -163,8 +165,9 @@ class MemoryBank(Memory):
             )
         for person, old, text, rows in (one for one in portraits if one is not None):
             if old is None:
-                fields = {"kind": _PORTRAIT, "speaker": person, "tags": ("portrait",), "metadata": {ROWS: rows}}
-                self.store.write(text, scope=scope, **fields)
+                self.store.write(
+                    text, scope=scope, kind=_PORTRAIT, speaker=person, tags=("portrait",), metadata={ROWS: rows}
+                )
             else:
                 self.store.revise(old.id, text, metadata={ROWS: rows})
 

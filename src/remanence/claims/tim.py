@@ -1,0 +1,13 @@
+"""The claim of Think-in-Memory, with rules in place of the language model that thinks."""
+
+from remanence.claims.claim import Claim
+
+CLAIM = Claim(
+    system="tim[rules]",
+    baseline="rag",
+    says="Thoughts that are forgotten and merged in hash buckets answer more correctly than the turns they came from.",
+    stream={"source": "facts", "scenarios": [["changing", {"sessions": 20, "people": 6}]]},
+    equal="encoder and number of records named; the memory looks at one bucket only, and holds fewer records",
+    reduced="written facts and questions with known answers instead of rated Chinese dialogues; the thoughts are made "
+    "by rules, so this counts for the variant and not for the paper",
+)
