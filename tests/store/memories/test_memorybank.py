@@ -45,7 +45,7 @@ def test_retention_is_the_papers_formula(opened, clock):
 
 
 def test_a_stronger_memory_fades_more_slowly(opened, clock):
-    memory = MemoryBank(days=5.0).on(opened)
+    memory = MemoryBank(days=5.0, recalls=0).on(opened)
     weak, strong = write(memory, clock, "The train was late.", "My dog is ill.")
     for _ in range(3):
         opened.read("dog", 1, reinforce=True)
