@@ -11,7 +11,6 @@ CLAIM = Claim(
         "memorybank[rules]": {"capacity": 80, "summaries": False},
         "memorybank[rules]#age": {"capacity": 80, "summaries": False, "strengthen": False},
     },
-    search={"memorybank[rules]": {"recalls": [1, 3, 6]}, "memorybank[rules]#age": {"days": [1.0, 5.0, 25.0]}},
     equal="turns kept, encoder and reading; the memory searches once more for each turn",
     reduced="written facts that nobody changes instead of ten days of simulated dialogue; turns alone, no summaries",
 )
