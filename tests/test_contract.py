@@ -14,11 +14,13 @@ from remanence import systems
 from remanence.errors import Unsupported, UsageError
 from remanence.systems import all_systems, build, recipe_for
 
-NAMES = [card.runnable for card in all_systems().values()]
+NAMES = [card.runnable for card in all_systems().values() if card.learns]
 SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40}
 
 
 def stream_for(name):
+    if "classification" not in systems.components(name)[0].tasks:
+        return rm.streams.changing("facts", sessions=5, people=2, seed=0)
     needs = set().union(*(card.needs for card in systems.components(name)))
     told = {"task ids", "task ids at test time"} & needs
     return rm.streams.split("digits", experiences=5, task_ids=bool(told))
@@ -78,6 +80,47 @@ def test_predict_changes_nothing(name):
     assert fingerprint(learner) == before
     assert modes(learner) == mode
     assert torch.equal(torch.get_rng_state(), noise)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_session_goes_its_own_way(name):
+    learner, stream = make(name)
+    at = advance(learner, stream, 40 if stream.task.kind == "classification" else 8)
+    task = 0 if stream.disclosure.test_task_ids else None
+    before, x = fingerprint(learner), stream.tests[0].x[:40]
+    session, other = learner.session(), learner.session()
+    assert fingerprint(session) == before
+    assert torch.equal(session.adapt(x, task).scores, learner.predict(x, task).scores)
+    go_on(session, stream, at, 5)
+    assert fingerprint(learner) == before
+    go_on(learner, stream, at, 5)
+    go_on(other, stream, at, 5)
+    assert fingerprint(other) == fingerprint(learner) != before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experience_without_labels_teaches_no_label(name, tmp_path):
+    learner, stream = make(name)
+    if stream.task.kind == "retrieval":
+        with pytest.raises(UsageError, match="no labels"):
+            rm.streams.unlabelled(stream)
+        return
+    hidden = rm.streams.unlabelled(stream, after=2)
+    experiences = list(hidden.experiences())
+    for experience in experiences[:2]:
+        learner.learn(experience)
+    labels = set(learner.predict(stream.tests[0].x[:1]).classes)
+    path = tmp_path / "learner.safetensors"
+    updates = learner.steps(experiences[2])
+    seen = [next(updates), next(updates)]
+    learner.save(path)
+    resumed = rm.load(path)
+    seen += updates
+    assert sum(update.examples for update in seen) == len(experiences[2].examples)
+    assert set(learner.predict(stream.tests[0].x[:1]).classes) == labels
+    for _ in resumed.steps(experiences[2], 2):
+        pass
+    assert fingerprint(resumed) == fingerprint(learner)
 
 
 @pytest.mark.parametrize("name", NAMES)

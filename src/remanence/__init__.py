@@ -31,6 +31,7 @@ _WHERE = {
     "streams": "remanence.streams",
     "systems": "remanence.systems",
     "models": "remanence.models",
+    "store": "remanence.store",
     "errors": "remanence.errors",
 }
 
@@ -52,7 +53,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from remanence import errors, models, streams, systems
+    from remanence import errors, models, store, streams, systems
     from remanence.arena import compare, run
     from remanence.footprint import Footprint
     from remanence.learner import Answer, Learner, Receipt, Request, Update, load

@@ -61,7 +61,12 @@ def _facts(found: System) -> Table:
     facts.add_row("room", found.room)
     if found.variant:
         facts.add_row("variant", found.variant)
-    facts.add_row("tasks", ", ".join(sorted(found.tasks)))
+    if found.is_memory:
+        for place in ("encodes", "stores", "retrieves", "manages"):
+            facts.add_row(place, getattr(found.factory, place))
+        if found.factory.needs_language:
+            facts.add_row("asks a language model for", ", ".join(found.factory.needs_language))
+    facts.add_row("tasks", ", ".join(sorted(found.tasks)) or "none: it is no learner")
     facts.add_row("needs", ", ".join(sorted(found.needs)) or "nothing beyond the examples")
     if found.training:
         how = f" ({found.found})" if found.found else ""

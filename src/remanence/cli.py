@@ -11,6 +11,7 @@ import typer
 
 from remanence import __version__
 from remanence.errors import RemanenceError, UsageError
+from remanence.store.command import app as store_app
 
 app = typer.Typer(
     name="remanence",
@@ -185,6 +186,9 @@ def streams(
         return
     for table in streams_tables():
         _print(table)
+
+
+app.add_typer(store_app, name="store")
 
 
 def _list(text: str | None) -> list[str] | None:

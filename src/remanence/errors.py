@@ -33,8 +33,16 @@ class StateError(RemanenceError):
     """A saved state is truncated, foreign, or of another shape than expected."""
 
 
+class Conflict(RemanenceError):
+    """A record was changed by somebody else in between."""
+
+
 class Diverged(RemanenceError):
     """The loss of a learner became NaN or infinite."""
+
+
+class EndpointError(RemanenceError):
+    """A model behind an endpoint (a language model, an encoder) did not answer, or not usably."""
 
 
 class MissingExtra(RemanenceError, ImportError):

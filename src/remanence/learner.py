@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,11 +45,14 @@ class Answer:
     """What a learner answers to a batch of questions.
 
     `scores` is (n, classes) for classification, higher meaning likelier, with the labels of its columns
-    in `classes`; for regression it is (n, 1), the values, and `classes` is empty.
+    in `classes`; for regression it is (n, 1), the values, and `classes` is empty. For retrieval it is
+    (n, k), the scores of the rows of the stream that `records` (n, k) int64 names, best first, -1 where
+    there is none.
     """
 
     scores: Tensor
     classes: tuple[int, ...] = ()
+    records: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -171,9 +174,12 @@ class Learner(nn.Module):
     # Learning
 
     def steps(self, experience: Experience, start: int = 0) -> Iterator[Update]:
-        """Learn an experience, yielding after every update; go on after `start` of them."""
+        """Learn an experience, yielding after every update; go on after `start` of them.
+
+        An experience without labels is passed to `adapt` batch by batch.
+        """
         self._check_rows(experience)
-        return self._guarded(self._steps(experience, start))
+        return self._guarded((self._steps if experience.labelled else self._adapted)(experience, start))
 
     def _check_rows(self, experience: Experience) -> None:
         """Refuse what is no experience, or one whose inputs have another shape, before anything changes."""
@@ -211,6 +217,23 @@ class Learner(nn.Module):
     def _rest(self, budget: int) -> Iterator[Update]:
         return iter(())
 
+    def _adapted(self, experience: Experience, start: int) -> Iterator[Update]:
+        size, rows = self.rows_an_update, len(experience.examples)
+        adapts = type(self)._adapt is not Learner._adapt
+        for first in range(start * size, rows, size):
+            x, _, ids = experience.examples.learn(torch.arange(first, min(first + size, rows)))
+            if adapts:
+                with torch.no_grad(), evaluation(self):
+                    self._adapt(x.to(self.device), experience.task if experience.asks_task else None, ids)
+            yield Update(examples=len(x), forwards=len(x) * adapts)
+
+    @property
+    def rows_an_update(self) -> int:
+        """How many rows of an experience one update takes."""
+        settings = getattr(self, "training_settings", None)
+        size: int = settings.batch_size if settings is not None else getattr(self, "batch_size", 10)
+        return size
+
     def _guarded(self, updates: Iterator[Update]) -> Iterator[Update]:
         """Run each update under the lock and with a global generator of its own."""
         done = object()
@@ -233,6 +256,55 @@ class Learner(nn.Module):
         task:
             Which task they belong to, where the stream tells at test time.
         """
+        self._check_questions(x)
+        with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), evaluation(self):
+            return self._answer(x.to(self.device), task)
+
+    def adapt(self, x: Tensor, task: int | None = None) -> Answer:
+        """Answer as `predict` does, and learn from having been asked: test-time adaptation, without labels.
+
+        Most learners have nothing to learn from a question, and only answer. One that has changes here, and
+        never in `predict`; on a `session` the learner itself stays as it is.
+
+        Parameters
+        ----------
+        x, task:
+            As in `predict`. Rows answered together do not learn from one another.
+
+        Example
+        -------
+        >>> import remanence as rm
+        >>> stream = rm.streams.split("digits", experiences=5)
+        >>> learner = rm.make("ncm", stream).learn(next(stream.experiences()))
+        >>> session = learner.session()
+        >>> bool((session.adapt(stream.tests[0].x).labels == learner.predict(stream.tests[0].x).labels).all())
+        True
+        """
+        self._check_questions(x)
+        with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), evaluation(self):
+            return self._adapt(x.to(self.device), task, None)
+
+    def _adapt(self, x: Tensor, task: int | None, ids: Tensor | None) -> Answer:
+        """Answer questions, and learn from them where that is possible; `ids` where a stream gave them."""
+        return self._answer(x, task)
+
+    def session(self) -> Self:
+        """A copy that goes its own way from here: what it learns or forgets does not reach this learner.
+
+        Snapshots stay behind.
+        """
+        from remanence.systems import build
+
+        with self._lock:
+            if self.recipe is None or self.recipe.model == "own":
+                made = copy.deepcopy(self, {id(self._lock): threading.RLock(), id(self._snapshots): {}})
+            else:  # as a saved learner comes back, so that what lies in files is copied, too
+                made = cast(Self, build(self.recipe))
+                tensors, structure = self._state()
+                made._set_state({name: tensor.clone() for name, tensor in tensors.items()}, copy.deepcopy(structure))
+            return made
+
+    def _check_questions(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise UsageError(
                 f"questions were given as a {type(x).__name__}, expected a tensor (n, …): use torch.as_tensor"
@@ -242,8 +314,6 @@ class Learner(nn.Module):
                 f"the questions have the shape {tuple(x.shape)}, expected (n, {', '.join(map(str, self.recipe.shape))})"
                 ": give them as the stream gives them"
             )
-        with self._lock, torch.no_grad(), global_generator(derive(self.seed, "predict"), self.device), evaluation(self):
-            return self._answer(x.to(self.device), task)
 
     def _answer(self, x: Tensor, task: int | None) -> Answer:
         raise Unsupported(f"{type(self).__name__} does not answer")

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,46 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from remanence.errors import StateError, UsageError
+from remanence.errors import StateError
+from remanence.files import write_atomically
 
 FORMAT = "remanence/1"
-
-
-def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write a temporary file beside `path`, make it durable, and put it in place in one step.
-
-    A crash leaves the old file or the new one, never a part of either.
-    """
-    target = Path(path)
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-        # Not tempfile, which makes files that nobody else may read: results are shared like any other file.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise UsageError(
-            f"{target} could not be written: {error.strerror}; free space or choose another folder"
-        ) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # Windows has no handle to a folder, and makes a rename durable itself
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def write_state(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], structure: Mapping[str, Any]) -> None:

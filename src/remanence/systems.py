@@ -9,15 +9,16 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from remanence.errors import NeedsError, StateError, UsageError, nearest
 from remanence.footprint import parse_bytes
 from remanence.hyperparameters import Hyperparameter, hyperparameters
-from remanence.learner import Learner, Recipe
-from remanence.training import Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from remanence.learner import Learner, Recipe
 
 PLACES = ("weights", "context", "store")
 Kind = TypeVar("Kind", bound=type)
@@ -69,8 +70,18 @@ class System:
         return f"{self.host}+{self.name}" if self.host else self.name
 
     @property
+    def learns(self) -> bool:
+        """Whether it runs on streams; an index or a map between encoders has an experiment of its own instead."""
+        return bool(self.tasks)
+
+    @property
     def is_part(self) -> bool:
-        return not issubclass(self.factory, Learner)
+        return self.learns and not self.is_memory and not hasattr(self.factory, "steps")
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether it is a composition over the store, which runs on a stream inside a `TextMemory`."""
+        return hasattr(self.factory, "manages")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -91,7 +102,7 @@ class System:
 
     def check(self, settings: dict[str, Any]) -> None:
         """Raise a `UsageError` if a hyperparameter cannot be used, without building any model."""
-        if self.is_part:
+        if self.is_part or self.is_memory or not self.learns:
             self.factory(**settings)
         else:
             self.factory.check(settings)
@@ -124,6 +135,14 @@ def all_systems() -> dict[str, System]:
     return dict(sorted(_SYSTEMS.items()))
 
 
+def memories() -> dict[str, System]:
+    """The text memories by name; torch is not loaded for it."""
+    package = importlib.import_module("remanence.store.memories")
+    for found in pkgutil.walk_packages(package.__path__, "remanence.store.memories."):
+        importlib.import_module(found.name)
+    return {name: card for name, card in sorted(_SYSTEMS.items()) if card.is_memory}
+
+
 def get(name: str) -> System:
     """The card of one system."""
     known = all_systems()
@@ -147,9 +166,15 @@ def components(name: str) -> list[System]:
     Raises
     ------
     UsageError
-        If one is unknown, or cannot be combined.
+        If one is unknown, runs on no stream, or cannot be combined.
     """
     found = [get(part) for part in names(name)]
+    still = next((card.name for card in found if not card.learns), None)
+    if still is not None:
+        raise UsageError(
+            f"{still!r} learns from no stream: see what it does with 'remanence show {still}', and run its claim "
+            f"with 'remanence prove {still}'"
+        )
     if len(found) > 1:
         whole = next((card.name for card in found if not card.is_part), None)
         if whole is not None:
@@ -166,6 +191,8 @@ def split_settings(name: str, given: dict[str, Any]) -> tuple[dict[str, dict[str
 
     A key that several components know goes to all of them.
     """
+    from remanence.training import Training
+
     cards = components(name)
     mine: dict[str, dict[str, Any]] = {card.name: {} for card in cards}
     training: dict[str, Any] = {}
@@ -205,7 +232,11 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
         raise StateError("the learner was built around a module of your own: hand one over as model=…")
     settings = [_sized(card, recipe) for card in cards]
     learner: Learner
-    if cards[0].is_part:
+    if cards[0].is_memory:
+        from remanence.store.learner import TextMemory
+
+        learner = TextMemory(cards[0].factory(**settings[0]), recipe.task[1], seed=recipe.seed)
+    elif cards[0].is_part:
         network = (
             model
             if model is not None
@@ -275,7 +306,7 @@ def make(
     """
     size = None if budget is None else parse_bytes(budget)
     recipe = recipe_for(name, stream, model=model, seed=seed, budget=size, settings=settings)
-    made = build(recipe, model if isinstance(model, nn.Module) else None)
+    made = build(recipe, None if isinstance(model, str) else model)
     refuse_unmet(name, made.needs, stream)
     return made
 
@@ -293,6 +324,11 @@ def recipe_for(
 
     With a budget, a suggested memory size gives way to what the budget holds; a given one stays.
     """
+    from torch import nn
+
+    from remanence.learner import Recipe
+    from remanence.training import Training
+
     if not isinstance(name, str):
         raise UsageError(f"{name!r} is no name of a system: give one, or several joined by +, as in 'er+fpf'")
     require_stream(stream)

@@ -143,3 +143,38 @@ def test_an_empty_experience_is_refused(digits):
 def test_what_is_made_when_an_experience_ends_counts_towards_the_budget(digits):
     with pytest.raises(BudgetError, match="importances"):
         Job(rm.make("ewc", digits, budget=120_000), digits).run()
+
+
+@pytest.mark.parametrize("name", ["ncm", "er"])
+def test_without_labels_it_is_asked_by_the_true_ones_and_learns_nothing(name, tmp_path):
+    turned = rm.streams.limit(rm.streams.rotate("digits", experiences=3, degrees=60), examples=200)
+    stream = rm.streams.unlabelled(turned)
+    learner = rm.make(name, stream)
+    alone = rm.make(name, stream).learn(next(stream.experiences()))
+    result = Job(learner, stream, Settings(0, True)).run()
+    assert result.updates["examples"] == 600 and result.updates["updates"] == 60
+    assert result.updates["forwards"] == (200 if name == "ncm" else 390)
+    tests = stream.tests
+    assert result.matrix[2] == pytest.approx(
+        [float((alone.predict(test.x).labels == test.y).double().mean()) for test in tests]
+    )
+    first = rm.make(name, stream)
+    right = sum(
+        float((alone.predict(part.x).labels == part.y).sum())
+        for part in (segment.examples.span(0, 200) for segment in turned.segments[1:])
+    )
+    early = Job(
+        first, dataclasses.replace(stream, segments=stream.segments[:1], tests=tests[:1]), Settings(0, True)
+    ).run()
+    expected = (early.metrics["online_accuracy"] * 200 + right) / 600
+    assert result.metrics["online_accuracy"] == pytest.approx(expected)
+
+
+def test_seeds_are_not_stacked_where_labels_are_hidden(digits):
+    from remanence.errors import Unsupported
+    from remanence.systems import recipe_for
+    from remanence.weights.stacked import stack
+
+    hidden = rm.streams.unlabelled(digits)
+    with pytest.raises(Unsupported, match="hides labels"):
+        stack(recipe_for("er", hidden), [0, 1], hidden)

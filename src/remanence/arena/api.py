@@ -18,8 +18,8 @@ from remanence.arena.many import CHECKPOINT, RESULT
 from remanence.arena.report import Report
 from remanence.arena.result import Result
 from remanence.errors import UsageError
+from remanence.files import write_atomically
 from remanence.learner import Learner
-from remanence.state import write_atomically
 from remanence.streams.experience import Stream
 
 Given = Learner | str | Callable[[int], Learner]

@@ -8,18 +8,33 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from remanence.errors import UsageError
 from remanence.learner import Answer, Learner
-from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet
+from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet, Unlabelled
 
 ROWS = 1024
 """Questions asked at once, so that memory stays bounded."""
 
 
 def errors(answer: Answer, y: Tensor, stream: Stream) -> float:
-    """The number of wrong labels, or the sum of squared errors in the units of the source."""
+    """The number of wrong labels, the evidence missed, or the sum of squared errors in the units of the source."""
+    if stream.task.kind == "retrieval":
+        return missed(answer, y, stream.task)
     if stream.task.kind == "regression":
         return float((answer.values.cpu().double() - y.double()).square().sum()) * stream.scale[1] ** 2
     return float((answer.labels != y.cpu()).sum())
+
+
+def missed(answer: Answer, evidence: Tensor, task: Task) -> float:
+    """Summed over questions, the share of evidence (n, e; padded with -1) that the first k records miss."""
+    if answer.records is None:
+        raise UsageError("the learner's answer names no records, which a stream of questions asks for")
+    named = answer.records[:, : task.k].cpu()
+    there = evidence >= 0
+    found = (evidence.unsqueeze(2) == named.unsqueeze(1)).any(2) & there
+    if task.metric.startswith("hit"):
+        return float((~found.any(1)).sum())
+    return float((1 - found.sum(1) / there.sum(1).clamp(min=1)).double().sum())
 
 
 def score_of(error: float, rows: int, task: Task) -> float:
@@ -70,6 +85,7 @@ class Watched(Examples):
     def __init__(self, base: Examples, learner: Learner, stream: Stream, online: Online) -> None:
         self.base, self.learner, self.stream, self.online = base, learner, stream, online
         self.ordered, self.again = base.ordered, base.again
+        self.truth = base.base if isinstance(base, Unlabelled) else None
 
     def __len__(self) -> int:
         return len(self.base)
@@ -85,7 +101,8 @@ class Watched(Examples):
         new = min(len(index), len(self.base) - self.online.passed)
         if new > 0:
             begun = time.perf_counter()
-            wrong = errors(self.learner.predict(rows.x[:new]), rows.y[:new], self.stream)
+            y = rows.y[:new] if self.truth is None else self.truth.cut(index[:new]).y
+            wrong = errors(self.learner.predict(rows.x[:new]), y, self.stream)
             self.online.add(wrong, new)
             self.online.passed += new
             self.online.seconds += time.perf_counter() - begun

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from remanence.arena.config import RunConfig
 from remanence.arena.result import Result
 from remanence.errors import UsageError
-from remanence.state import write_atomically
+from remanence.files import write_atomically
 
 RESULTS, CONFIG, ENVIRONMENT = "results.json", "config.toml", "environment.json"
 

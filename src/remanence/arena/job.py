@@ -174,8 +174,7 @@ class Job:
         if self.settings.probe_every is not None:
             return self.settings.probe_every
         settings = getattr(self.learner, "training_settings", None)
-        size = settings.batch_size if settings is not None else getattr(self.learner, "batch_size", 10)
-        updates = rows * (settings.epochs if settings is not None else 1) / size
+        updates = rows * (settings.epochs if settings is not None else 1) / self.learner.rows_an_update
         return max(1, round(updates / (20 if self.stream.disclosure.boundaries else 20 * len(self.stream))))
 
     def probe(self) -> None:

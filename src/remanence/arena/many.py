@@ -20,8 +20,8 @@ from remanence.arena.folder import RESULTS, opened, read_result
 from remanence.arena.job import Job, Record, Settings, check_fits
 from remanence.arena.result import Result
 from remanence.errors import BudgetError, MissingExtra, Unsupported, UsageError
+from remanence.files import write_atomically
 from remanence.learner import Recipe
-from remanence.state import write_atomically
 from remanence.streams import build as build_stream
 from remanence.streams.experience import Stream
 

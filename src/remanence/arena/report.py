@@ -17,7 +17,7 @@ from remanence.arena import metrics
 from remanence.arena.result import Result
 from remanence.arena.rows import Row, Units, prequential, rows_of
 from remanence.errors import StateError
-from remanence.state import write_atomically
+from remanence.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

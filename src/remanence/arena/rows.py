@@ -53,11 +53,11 @@ class Units:
 
     @property
     def percent(self) -> bool:
-        return self.metric == "accuracy"
+        return self.metric != "rmse"
 
     @property
     def label(self) -> str:
-        return "Accuracy, %" if self.percent else self.metric.upper()
+        return f"{self.metric.capitalize()}, %" if self.percent else self.metric.upper()
 
     def score(self, value: float | None, digits: int = 1) -> str:
         """
@@ -195,7 +195,7 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
 
 
 def higher_is_better(results: Sequence[Result]) -> bool:
-    return not results or results[0].metric == "accuracy"
+    return not results or results[0].metric != "rmse"
 
 
 def prequential(results: Sequence[Result]) -> bool:

@@ -20,7 +20,7 @@ def by_learner(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
     def place(item: tuple[str, list[Result]]) -> tuple[bool, bool, float]:
         scores = [r.accuracy for r in item[1] if r.accuracy is not None]
         best = statistics.fmean(scores) if scores else 0.0
-        higher = item[1][0].metric == "accuracy"
+        higher = item[1][0].metric != "rmse"
         return item[1][0].reference, not scores, -best if higher else best
 
     return sorted(groups.items(), key=place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 
@@ -69,5 +69,18 @@ class Claim:
 
     @property
     def name(self) -> str:
-        """The system that the claim is about; in a composed name the last, which is what was added."""
-        return re.split(r"\+(?=[^+])", self.system.partition("#")[0])[-1]
+        """The system that the claim is about."""
+        return about(self.system)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def about(label: str) -> str:
+    """The system that a label is about; in a composed name the last, which is what was added.
+
+    >>> about("er+fpf#frequent")
+    'fpf'
+    """
+    return re.split(r"\+(?=[^+])", label.partition("#")[0])[-1]

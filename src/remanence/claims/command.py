@@ -15,6 +15,7 @@ from remanence.arena.trials import Progress as Told
 from remanence.arena.trials import Workplace
 from remanence.claims.claim import Claim
 from remanence.claims.docs import STANDINGS, read, write
+from remanence.claims.experiment import Experiment
 from remanence.claims.prove import prove
 from remanence.claims.registry import check, claims, get
 from remanence.claims.verdict import Verdict, verdict_table
@@ -74,14 +75,15 @@ def prove_all(
     return verdicts
 
 
-def runs_of(claim: Claim, seeds: int | None) -> int:
+def runs_of(claim: Claim | Experiment, seeds: int | None) -> int:
     """How many runs a claim takes, those that the search does not need left out."""
     sizes = [len(points(claim.search.get(label, {}))) for label in (claim.system, claim.baseline)]
-    return sum(size * len(TUNE_SEEDS) for size in sizes if size > 1) + 2 * (seeds or claim.seeds)
+    labels = len(claim.labels) if isinstance(claim, Experiment) else 2
+    return sum(size * len(TUNE_SEEDS) for size in sizes if size > 1) + labels * (seeds or claim.seeds)
 
 
 @contextmanager
-def _bar(console: Console, claim: Claim, seeds: int | None) -> Iterator[Told]:
+def _bar(console: Console, claim: Claim | Experiment, seeds: int | None) -> Iterator[Told]:
     columns = (TextColumn("{task.fields[name]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.description}"), console=console, transient=True) as bar:
         task = bar.add_task("", total=runs_of(claim, seeds), name=claim.name)

@@ -12,8 +12,8 @@ from remanence import systems
 from remanence.claims.registry import claims
 from remanence.claims.verdict import Verdict, spread
 from remanence.errors import StateError
+from remanence.files import write_atomically
 from remanence.footprint import format_bytes
-from remanence.state import write_atomically
 
 TABLE, FIGURES = "claims.md", "claims.jsonl"
 STANDINGS = Path(__file__).with_name("verdicts.jsonl")
@@ -183,8 +183,14 @@ def _details(verdict: Verdict) -> list[str]:
             found = verdict.search.get(label, {})
             best = ", ".join(f"{key} {value}" for key, value in found.get("best", {}).items())
             held = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in verdict.bytes[label].items() if size)
+            accuracy = verdict.accuracy.get(label)
             lines += [
-                f"- `{label}`: {data['metric']} {spread(verdict.values[label])}, final accuracy "
-                f"{spread(verdict.accuracy[label])}; {held}" + (f"; found {best}" if best else "")
+                f"- `{label}`: {data['metric']} {spread(verdict.values[label])}"
+                + (f", final accuracy {spread(accuracy)}" if accuracy else "")
+                + f"; {held}"
+                + (f"; found {best}" if best else "")
             ]
+    for label, figures in verdict.figures.items():
+        told = ", ".join(f"{name} {spread(values)}" for name, values in figures.items())
+        lines += [f"- measured, `{label}`: {told}; {format_bytes(verdict.bytes[label]['total'])}"]
     return lines

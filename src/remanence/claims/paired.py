@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from remanence.errors import UsageError
+
+if TYPE_CHECKING:
+    from remanence.claims.verdict import Verdict
 
 CONFIDENCE = 0.95
 
@@ -53,3 +56,22 @@ def paired(system: Sequence[float], baseline: Sequence[float], better: Literal["
     reach = float(stats.t.ppf(CONFIDENCE, count - 1)) * statistics.stdev(differences) / math.sqrt(count)
     bound = mean - reach if better == "higher" else mean + reach
     return Paired(differences, mean, bound, bound > 0 if better == "higher" else bound < 0)
+
+
+def judged(verdict: Verdict, metric: str, better: Literal["higher", "lower"], sides: tuple[str, str]) -> Verdict:
+    """The verdict with what its values say: shown or not, and why not where a run gave no value."""
+    for label in sides:
+        lost = sum(value is None for value in verdict.values[label])
+        if lost:
+            why = f"{lost} of {len(verdict.seeds)} runs of {label} gave no {metric}: they diverged, "
+            why += "or this stream does not define it"
+            return replace(verdict, verdict="not shown", why=why)
+    system, baseline = ([v for v in verdict.values[label] if v is not None] for label in sides)
+    found = paired(system, baseline, better)
+    return replace(
+        verdict,
+        verdict="shown" if found.holds else "not shown",
+        differences=found.differences,
+        mean=found.mean,
+        bound=found.bound,
+    )

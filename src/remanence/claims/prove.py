@@ -15,7 +15,9 @@ from remanence.arena.result import Result
 from remanence.arena.search import TUNE_SEEDS, Found, edges, points, search, tuning_streams
 from remanence.arena.trials import Progress, Trial, Workplace, over_budget, run_trials, system_of
 from remanence.claims.claim import Claim
-from remanence.claims.paired import paired
+from remanence.claims.experiment import Experiment
+from remanence.claims.measuring import code_of, run_experiment
+from remanence.claims.paired import judged
 from remanence.claims.registry import OWN, check, get
 from remanence.claims.verdict import Verdict
 from remanence.errors import BudgetError, MissingExtra, NeedsError, Unsupported, UsageError
@@ -23,7 +25,7 @@ from remanence.footprint import format_bytes, parse_bytes
 
 
 def prove(
-    claim: str | Claim,
+    claim: str | Claim | Experiment,
     seeds: int | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -72,15 +74,17 @@ def prove(
     at = replace(at or Workplace(), jobs=jobs, progress=progress)
     verdict = Verdict(
         claim.name,
-        json.loads(json.dumps(asdict(claim))),
+        json.loads(json.dumps(claim.as_dict())),
         str(systems.get(claim.name).paper or ""),
         seeds=numbers,
         commit=commit(),
-        code="-".join(of_system(system_of(label))[:8] for label in (claim.system, claim.baseline)),
+        code=_code(claim),
         versions=environment(),
     )
     try:
-        return _Experiment(claim, numbers, tune_seeds, at).run(verdict)
+        if isinstance(claim, Experiment):
+            return run_experiment(claim, numbers, tune_seeds, at, verdict)
+        return _Comparison(claim, numbers, tune_seeds, at).run(verdict)
     except (NeedsError, BudgetError, Unsupported, MissingExtra, UsageError) as error:
         return replace(verdict, why=str(error))
 
@@ -106,8 +110,14 @@ def _face(stream: streams.Stream) -> _Face:
     )
 
 
-class _Experiment:
-    """One claim being run."""
+def _code(claim: Claim | Experiment) -> str:
+    if isinstance(claim, Experiment):
+        return code_of(claim)
+    return "-".join(of_system(system_of(label))[:8] for label in (claim.system, claim.baseline))
+
+
+class _Comparison:
+    """One claim about learners on a stream being run."""
 
     def __init__(self, claim: Claim, seeds: list[int], tune_seeds: tuple[int, ...], at: Workplace) -> None:
         self.claim, self.seeds, self.tune_seeds, self.at = claim, seeds, tune_seeds, at
@@ -144,7 +154,7 @@ class _Experiment:
             problem = next(filter(None, (over_budget(r, self.budget) for r in results[label])), "")
             if problem:
                 return replace(verdict, verdict="not run", why=problem)
-        return self._judged(verdict)
+        return judged(verdict, self.claim.metric, self.claim.better, self.labels)
 
     def _search(self, label: str) -> Found:
         return search(
@@ -180,23 +190,6 @@ class _Experiment:
     def _recipe(self, label: str, found: Found) -> dict[str, Any]:
         recipe = self._trial(label, found.best, self.seeds[0]).recipe().as_dict()
         return {key: recipe[key] for key in ("system", "settings", "model", "training", "budget")}
-
-    def _judged(self, verdict: Verdict) -> Verdict:
-        for label in self.labels:
-            lost = sum(value is None for value in verdict.values[label])
-            if lost:
-                why = f"{lost} of {len(self.seeds)} runs of {label} gave no {self.claim.metric}: they diverged, "
-                why += "or this stream does not define it"
-                return replace(verdict, verdict="not shown", why=why)
-        system, baseline = ([v for v in verdict.values[label] if v is not None] for label in self.labels)
-        found = paired(system, baseline, self.claim.better)
-        return replace(
-            verdict,
-            verdict="shown" if found.holds else "not shown",
-            differences=found.differences,
-            mean=found.mean,
-            bound=found.bound,
-        )
 
     def _protocol(self, verdict: Verdict, found: dict[str, Found]) -> dict[str, str]:
         """How it was measured: what nobody should have to ask."""

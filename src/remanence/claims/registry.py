@@ -13,6 +13,7 @@ from remanence.arena.metrics import summarise
 from remanence.arena.search import points
 from remanence.arena.trials import system_of
 from remanence.claims.claim import Claim
+from remanence.claims.experiment import Experiment
 from remanence.errors import UsageError, nearest
 from remanence.footprint import parse_bytes
 from remanence.models import networks
@@ -25,7 +26,7 @@ METRICS = frozenset(summarise([[0.0]])) | {"online_accuracy", "bytes", "seconds"
 
 
 @functools.cache
-def claims() -> dict[str, Claim]:
+def claims() -> dict[str, Claim | Experiment]:
     """Every claim by the name of its system; each lies in a file of its own beside this one.
 
     Raises
@@ -35,52 +36,79 @@ def claims() -> dict[str, Claim]:
     """
     import remanence.claims as room
 
-    found: dict[str, Claim] = {}
+    found: dict[str, Claim | Experiment] = {}
     for module in pkgutil.iter_modules(room.__path__):
         if module.name.startswith("_"):
             continue
         claim = getattr(importlib.import_module(f"{room.__name__}.{module.name}"), "CLAIM", None)
-        if isinstance(claim, Claim):
+        if isinstance(claim, Claim | Experiment):
             if claim.name in found:
                 raise UsageError(f"two claims are about {claim.name!r}: keep one")
             found[claim.name] = claim
     return dict(sorted(found.items()))
 
 
-def get(name: str) -> Claim:
+def get(name: str) -> Claim | Experiment:
     """The claim of one system."""
     if name not in claims():
         raise UsageError(f"there is no claim about {name!r}: {nearest(name, claims())}")
     return claims()[name]
 
 
-def check(claim: Claim) -> None:
+def check(claim: Claim | Experiment) -> None:
     """Raise a `UsageError` for whatever of a claim could not be run as it is written.
 
     Learners, their settings and grids, scenarios with their options, the metric, the budget and the
     number of seeds are looked at; no data is loaded.
     """
     about = f"the claim about {claim.name}"
-    if claim.metric not in METRICS:
-        raise UsageError(f"{about} is about the metric {claim.metric!r}: {nearest(claim.metric, METRICS)}")
     if claim.seeds < 5:
         raise UsageError(f"{about} asks for {claim.seeds} seeds: ask for 5 or more")
+    if isinstance(claim, Claim):
+        _check_comparison(claim, about)
+    _check_sides(claim, about)
+    if isinstance(claim, Experiment):
+        _check_measure(claim, about)
+    else:
+        for label in (claim.system, claim.baseline):
+            _check_learner(claim, label)
+
+
+def _check_comparison(claim: Claim, about: str) -> None:
+    if claim.metric not in METRICS:
+        raise UsageError(f"{about} is about the metric {claim.metric!r}: {nearest(claim.metric, METRICS)}")
     if claim.budget is not None:
         parse_bytes(claim.budget)
     if claim.training.get("model") is not None:
         networks.check(claim.training["model"])
     _check_stream(claim, about)
+
+
+def _check_sides(claim: Claim | Experiment, about: str) -> None:
     labels = (claim.system, claim.baseline)
+    beside = claim.beside if isinstance(claim, Experiment) else ()
     if claim.system == claim.baseline:
         raise UsageError(f"{about} compares it with itself: tell the two apart as '{claim.name}#one'")
-    for label in {*claim.settings, *claim.search} - set(labels):
+    for label in {*claim.settings, *claim.search} - {*labels, *beside}:
         raise UsageError(f"{about} sets something for {label!r}: {nearest(label, labels)}")
     sizes = {label: len(points(claim.search.get(label, {}))) for label in labels}
     if len(set(sizes.values())) > 1:
         told = " and ".join(f"{size} points for {label}" for label, size in sizes.items())
         raise UsageError(f"{about} searches {told}: give both as many")
-    for label in labels:
-        _check_learner(claim, label)
+
+
+def _check_measure(claim: Experiment, about: str) -> None:
+    systems.get(claim.name)
+    for label in claim.beside:
+        if label in claim.search:
+            raise UsageError(f"{about} searches for {label!r}, which is told beside: give it settings instead")
+    parameters = inspect.signature(claim.measure).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    accepted = list(parameters)[3:]
+    given = {name for part in (claim.settings, claim.search) for settings in part.values() for name in settings}
+    for name in sorted(given - set(accepted)):
+        raise UsageError(f"{about} sets {name!r}, which its measure does not take: {nearest(name, accepted)}")
 
 
 def _check_stream(claim: Claim, about: str) -> None:

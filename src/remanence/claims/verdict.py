@@ -41,7 +41,9 @@ class Verdict:
     updates:
         Updates, examples, rehearsed rows, forward and backward rows and optimizer steps by learner, mean.
     accuracy:
-        Final accuracy by learner, one per seed, whatever the metric is.
+        Final accuracy by learner, one per seed, whatever the metric is; none where no stream was learned.
+    figures:
+        Every figure of an experiment by label and name, one per seed, of what is told beside too.
     search:
         What the search found, by learner.
     settings:
@@ -67,6 +69,7 @@ class Verdict:
     bytes: dict[str, dict[str, int]] = field(default_factory=dict)
     updates: dict[str, dict[str, int]] = field(default_factory=dict)
     accuracy: dict[str, list[float | None]] = field(default_factory=dict)
+    figures: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
     search: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -111,10 +114,9 @@ def verdict_table(verdict: Verdict) -> Group:
         table.add_row(
             label,
             spread(verdict.values[label]),
-            spread(verdict.accuracy[label]),
+            spread(verdict.accuracy.get(label, [])),
             format_bytes(verdict.bytes[label]["total"]) if label in verdict.bytes else "–",
-            f"{counts.get('updates', 0):,}",
-            f"{counts.get('forwards', 0):,}",
+            *(f"{counts[kind]:,}" if kind in counts else "–" for kind in ("updates", "forwards")),
             ", ".join(f"{key}={value}" for key, value in found.get("best", {}).items()) or "–",
         )
     facts = Table(show_header=False, box=None, pad_edge=False)
@@ -126,7 +128,19 @@ def verdict_table(verdict: Verdict) -> Group:
         facts.add_row(key, Text(text))
     colour = {"shown": "green", "not shown": "yellow", "not run": "red"}[verdict.verdict]
     headline = Text(f"{verdict.name}: {verdict.standing}", style=f"bold {colour}")
-    return Group(headline, facts, *([table] if verdict.values else []))
+    return Group(headline, facts, *([table] if verdict.values else []), *_figures(verdict))
+
+
+def _figures(verdict: Verdict) -> list[Table]:
+    """Every figure of an experiment, a row for each side and for what was measured beside."""
+    if not verdict.figures:
+        return []
+    names = list(dict.fromkeys(name for known in verdict.figures.values() for name in known))
+    table = Table("measured", *names, "bytes")
+    for label, known in verdict.figures.items():
+        cells = [spread(known.get(name, [])) for name in names]
+        table.add_row(label, *cells, format_bytes(verdict.bytes[label]["total"]))
+    return [table]
 
 
 def spread(values: list[float | None], digits: int = 3) -> str:

@@ -1,8 +1,9 @@
 """Streams: where experience comes from, and what of it is disclosed."""
 
 from remanence.streams.blurry import blur
+from remanence.streams.cases import working
 from remanence.streams.corruptions import imbalance, limit, noise
-from remanence.streams.disclosing import disclose, online
+from remanence.streams.disclosing import disclose, online, unlabelled
 from remanence.streams.experience import (
     CLASSIFICATION,
     REGRESSION,
@@ -16,7 +17,9 @@ from remanence.streams.experience import (
     Task,
     TestSet,
 )
+from remanence.streams.facts import changing
 from remanence.streams.folder import folder
+from remanence.streams.folds import fold
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
@@ -41,7 +44,9 @@ __all__ = [
     "TestSet",
     "blur",
     "build",
+    "changing",
     "disclose",
+    "fold",
     "folder",
     "hold_out",
     "imbalance",
@@ -58,6 +63,8 @@ __all__ = [
     "split",
     "table",
     "tensors",
+    "unlabelled",
     "whole",
     "with_seed",
+    "working",
 ]

@@ -1,8 +1,7 @@
-"""A folder of the user's for what can be computed again: decoded images and vectors of texts."""
+"""Decoded images in the user's cache folder."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -11,19 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-CACHE = "REMANENCE_CACHE"
-
-
-def cache_folder() -> Path:
-    """The folder named by REMANENCE_CACHE, or ``~/.cache/remanence``."""
-    named = os.environ.get(CACHE)
-    return Path(named) if named else Path.home() / ".cache" / "remanence"
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from remanence.cache import cache_folder
 
 
 def recall(key: str) -> dict[str, Tensor] | None:

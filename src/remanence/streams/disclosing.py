@@ -11,7 +11,7 @@ from pydantic import Field
 from remanence.errors import UsageError
 from remanence.randomness import generator
 from remanence.streams.experience import Chosen, Stream
-from remanence.streams.scenarios import Seed, recorded, scenario, start
+from remanence.streams.scenarios import Experiences, Seed, recorded, scenario, start
 
 
 @scenario
@@ -95,3 +95,49 @@ def online(stream: str | Stream) -> Stream:
     """
     base = start(stream)
     return replace(base, name=f"{base.name}/online", recipe=recorded(base, "online", {})).disclose(again=False)
+
+
+@scenario
+def unlabelled(stream: str | Stream, after: Experiences = 1) -> Stream:
+    """Test-time adaptation: after the first experiences the learner gets inputs alone, without labels.
+
+    A learner that adapts does so on them, in the order in which they lie; any other passes over them.
+    Which classes such an experience holds is not told either. Test sets, and questions asked before a
+    batch is learned, keep their labels, which only the arena sees.
+
+    Parameters
+    ----------
+    stream:
+        A stream of several experiences that tells its boundaries.
+    after:
+        How many experiences come with their labels (1 or more).
+
+    Raises
+    ------
+    UsageError
+        If boundaries are hidden, no experience would be left without labels, or examples have none.
+
+    Example
+    -------
+    >>> from remanence.streams import rotate
+    >>> stream = unlabelled(rotate("digits", experiences=3, degrees=30))
+    >>> [(experience.labelled, int(experience.examples.span(0, 1).y)) for experience in stream.experiences()]
+    [(True, 0), (False, -1), (False, -1)]
+
+    References
+    ----------
+    Zhang et al., AdaNPC: Exploring Non-Parametric Classifier for Test-Time Adaptation, 2023, arXiv 2304.12566.
+    """
+    base = start(stream)
+    if not base.disclosure.boundaries:
+        raise UsageError(f"unlabelled needs boundaries, which the stream {base.name} hides: tell them")
+    if base.task.kind == "retrieval":
+        raise UsageError(f"the examples of {base.name} are records, which have no labels to hide: leave unlabelled out")
+    if after >= len(base):
+        raise UsageError(
+            f"labels were to end after {after} experiences, {base.name} has {len(base)}: give a smaller number"
+        )
+    segments = [replace(segment, labelled=segment.labelled and k < after) for k, segment in enumerate(base.segments)]
+    return replace(
+        base, name=f"{base.name}/unlabelled", segments=segments, recipe=recorded(base, "unlabelled", {"after": after})
+    )

@@ -13,18 +13,27 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 
-TaskKind = Literal["classification", "regression"]
+TaskKind = Literal["classification", "regression", "retrieval"]
 
 
 class Task(NamedTuple):
-    """What is asked of a learner, and how an answer is scored."""
+    """What is asked of a learner, and how an answer is scored.
+
+    The metric is ``accuracy``, ``rmse``, ``recall@k`` (the share of a question's evidence among the first k
+    records that the answer names) or ``hit@k`` (whether any of it is among them).
+    """
 
     kind: TaskKind = "classification"
-    metric: Literal["accuracy", "rmse"] = "accuracy"
+    metric: str = "accuracy"
 
     @property
     def higher_is_better(self) -> bool:
-        return self.metric == "accuracy"
+        return self.metric != "rmse"
+
+    @property
+    def k(self) -> int:
+        """How many records an answer to a question may name."""
+        return int(self.metric.partition("@")[2] or 1)
 
 
 CLASSIFICATION = Task()
@@ -165,6 +174,28 @@ class Relabelled(Examples):
         return self.y
 
 
+class Unlabelled(Examples):
+    """Examples whose targets are kept from whoever learns them: -1, or NaN for values."""
+
+    def __init__(self, base: Examples) -> None:
+        self.base = base
+        self.ordered, self.again = base.ordered, base.again
+        self.shape: tuple[int, ...] | None = getattr(base, "shape", None)
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def cut(self, index: Tensor) -> Rows:
+        return self._hidden(self.base.cut(index))
+
+    def span(self, start: int, stop: int) -> Rows:
+        return self._hidden(self.base.span(start, stop))
+
+    @staticmethod
+    def _hidden(rows: Rows) -> Rows:
+        return rows._replace(y=torch.full_like(rows.y, torch.nan if rows.y.is_floating_point() else -1))
+
+
 class Joined(Examples):
     """Several examples one after another: what a learner sees where boundaries are hidden."""
 
@@ -248,7 +279,7 @@ class Experience:
 
     `index` counts what was handed before it. `classes` are the labels that occur in it and `task` is
     its task id, each ``None`` where the stream does not tell. `asks_task` says that questions will come
-    with their task id.
+    with their task id. Where it is not `labelled` there are inputs alone, in the order of time.
     """
 
     index: int
@@ -259,6 +290,7 @@ class Experience:
     again: bool = True
     asks_task: bool = False
     client: str | None = None
+    labelled: bool = True
 
 
 @dataclass(frozen=True)
@@ -283,6 +315,8 @@ class Segment:
     task: int | None = None
     name: str = ""
     client: str | None = None
+    labelled: bool = True
+    """Whether the learner gets its targets."""
 
 
 @dataclass(frozen=True)
@@ -350,18 +384,23 @@ class Stream:
         """The disclosed views, in order: one per segment, or a single long one without boundaries."""
         told = self.disclosure
         if not told.boundaries:
+            if not all(segment.labelled for segment in self.segments):
+                raise UsageError(
+                    f"the stream {self.name} hides both boundaries and the labels of some experiences: tell boundaries"
+                )
             yield Experience(0, Joined([s.examples for s in self.segments]), boundary=False, again=told.again)
             return
         for index, segment in enumerate(self.segments):
             yield Experience(
                 index,
-                segment.examples,
-                classes=segment.classes if told.classes and segment.classes else None,
+                segment.examples if segment.labelled else Unlabelled(segment.examples),
+                classes=segment.classes if told.classes and segment.classes and segment.labelled else None,
                 task=segment.task if told.task_ids else None,
                 boundary=True,
                 again=told.again and segment.examples.again,
                 asks_task=told.test_task_ids,
                 client=segment.client,
+                labelled=segment.labelled,
             )
 
     def disclose(self, **told: bool) -> Stream:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanence.cache import sha256
 from remanence.errors import MissingExtra, StateError, UsageError
-from remanence.streams import cache
 
 DATA = "REMANENCE_DATA"
 _BATCH = 1024
@@ -46,7 +46,7 @@ def below_data(*parts: str) -> Path | None:
 
 def checked(path: Path, expected: str, name: str) -> str:
     """The SHA-256 of a file, which must be the one expected, if one is."""
-    found = cache.sha256(path)
+    found = sha256(path)
     if expected and found != expected:
         raise StateError(
             f"{path} is not the file of {name} that is expected (SHA-256 {found[:12]}… instead of {expected[:12]}…): "

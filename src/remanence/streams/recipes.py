@@ -51,10 +51,16 @@ def parse(
     >>> stream.name, [len(segment.examples) for segment in stream.segments]
     ('digits/split/limit', [100, 100])
     """
-    known(source)
+    usual = known(source).scenario
     wanted = [_words(text) for text in scenarios]
     maker = next((name for name, _ in wanted if name in MAKES_EXPERIENCES), None)
-    if maker is None:
+    if maker is None and usual != "split":
+        if experiences is not None:
+            how = f"set by an option of the scenario {usual}" if usual else "what they are"
+            raise UsageError(f"the experiences of {source} are {how}: leave --experiences out")
+        if usual and all(name != usual for name, _ in wanted):
+            wanted.insert(0, (usual, {}))
+    elif maker is None:
         wanted.insert(0, ("split", {"experiences": experiences or default_experiences(whole(source), source)}))
     elif experiences is not None:
         options = next(options for name, options in wanted if name == maker)
@@ -137,6 +143,8 @@ def held_out(
     [1294, 144]
     """
     base = start(stream)
+    if base.task.kind == "retrieval":
+        raise UsageError(f"{base.name} asks questions, which are no training examples: nothing can be held out of it")
     segments, tests = [], []
     for k, segment in enumerate(base.segments):
         labels = segment.examples.labels()

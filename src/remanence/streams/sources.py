@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError, nearest
-from remanence.streams import cache
+from remanence.streams import cache, dialogues, passages
 from remanence.streams.clinc150 import INTENTS
-from remanence.streams.experience import CLASSIFICATION, InMemory, Segment, Stream, TestSet
+from remanence.streams.experience import CLASSIFICATION, InMemory, Segment, Stream, Task, TestSet
 from remanence.streams.hub import PREFIX, columns_of, labels_as_numbers, split_tables
 from remanence.streams.reading import (
     DATA,
@@ -40,7 +40,7 @@ class Source:
     are the parquet files of the splits below the folder named by REMANENCE_DATA, and `sums` their
     SHA-256; `input` and `label` are its columns, `kind` is what the input is, `size` the side that
     images are resized to. `experiences` is how many groups its classes come in where no scenario is
-    asked for.
+    asked for, and `scenario` the one that makes them ("" where the source comes in experiences).
     """
 
     name: str
@@ -59,6 +59,7 @@ class Source:
     licence: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
     loader: Callable[[Source], Stream] | None = None
+    scenario: str = "split"
 
 
 _IMAGES = {"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "size": 200}
@@ -137,6 +138,43 @@ SOURCES: dict[str, Source] = {
             licence="CC BY 3.0",
             defaults=_TEXTS,
         ),
+        Source(
+            "locomo",
+            files={"train": "locomo/locomo6.json"},
+            sums={"train": "be63ebc41010b5c70656f89f8d3dd3033aec0b3f697bbb4f5c6602505cff8038"},
+            kind="conversations",
+            rows=(3435, 883),
+            experiences=6,
+            licence="CC BY-NC 4.0",
+            loader=lambda source: _locomo(source),
+            scenario="",
+        ),
+        Source(
+            "musique",
+            files={part: f"musique/{part}.json" for part in ("corpus", "questions50", "openie")},
+            kind="passages",
+            rows=(1890, 50),
+            experiences=4,
+            licence="CC BY 4.0",
+            loader=lambda source: _musique(source),
+            scenario="",
+        ),
+        Source(
+            "facts",
+            kind="made-up talk",
+            experiences=12,
+            licence="made by this library",
+            loader=lambda source: _drawn(source),
+            scenario="changing",
+        ),
+        Source(
+            "cases",
+            kind="made-up tasks",
+            experiences=8,
+            licence="made by this library",
+            loader=lambda source: _drawn(source),
+            scenario="working",
+        ),
     )
 }
 
@@ -203,9 +241,7 @@ def _columns(source: Source, split: str) -> Columns:
     path = below_data(source.files[split])
     if path is None:
         if not source.hub:
-            raise UsageError(
-                f"{source.name} comes from a folder only: set {DATA} to one that holds {source.files[split]}"
-            )
+            _there(source, source.files[split])
         return _decoded(source, hub_table(source.hub, source.config, split, source.name))
     # Reading MNIST's images takes seconds and its tensors milliseconds, and every job of a comparison does it.
     key = f"{checked(path, source.sums.get(split, ''), source.name)}-{source.size or 'whole'}"
@@ -259,6 +295,32 @@ def _omniglot(source: Source) -> Stream:
     number[order] = torch.arange(len(y)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
     asked = number >= 15
     return _stream(source, (x[~asked], y[~asked]), (x[asked], y[asked]))
+
+
+def _locomo(source: Source) -> Stream:
+    path = _there(source, source.files["train"])
+    checked(path, source.sums["train"], source.name)
+    return dialogues.load(path)
+
+
+def _musique(source: Source) -> Stream:
+    folders = {_there(source, file).parent for file in source.files.values()}
+    return passages.load(folders.pop())
+
+
+def _drawn(source: Source) -> Stream:
+    """Nothing yet: the source's scenario draws what there is."""
+    return Stream(
+        source.name, [], [], Task("retrieval", "hit@1"), (1,), recipe={"source": source.name, "scenarios": []}
+    )
+
+
+def _there(source: Source, file: str) -> Path:
+    existing_data_folder()
+    path = below_data(file)
+    if path is None:
+        raise UsageError(f"{source.name} comes from a folder only: set {DATA} to one that holds {file}")
+    return path
 
 
 def _hub(source: Source) -> Stream:
@@ -325,7 +387,7 @@ def listing() -> list[dict[str, Any]]:
 
 def _whereabouts(source: Source) -> tuple[bool, str]:
     if not source.files:
-        return True, "scikit-learn"
+        return True, "scikit-learn" if source.classes else "this library"
     if all(below_data(file) for file in source.files.values()):
         return True, DATA
     if not source.hub:

@@ -320,6 +320,8 @@ def stack(recipe: Recipe, seeds: Sequence[int], stream: Stream) -> StackedTraine
     learners = [build(replace(recipe, seed=seed)) for seed in seeds]
     for learner in learners:
         refuse_unmet(recipe.system, learner.needs, stream)
+    if not all(segment.labelled for segment in stream.segments):
+        raise Unsupported(f"the stream {stream.name} hides labels: run the seeds one by one")
     if not stream.disclosure.classes and stream.task.kind == "classification":
         raise Unsupported(
             f"the stream {stream.name} does not tell its classes, so the seeds' heads would grow at different "

@@ -1,0 +1,169 @@
+"""The dense index beside a SQLite store: kept up to date from the database, dropped and made anew when it is not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from remanence.errors import StateError
+from remanence.store.database.base import Rows, Space, Vectors
+from remanence.store.index.dense import DenseIndex
+from remanence.store.index.spann import Spann
+from remanence.store.where import EVERYTHING, Filter
+
+if TYPE_CHECKING:
+    from remanence.store.database.sqlite import SqliteDatabase
+
+REFINED = 40
+"""How many of the index's best are compared again by their whole vectors."""
+
+APPROXIMATE_FROM = 150_000
+"""Vectors from which an approximate index pays; see docs/store-index.md for how that was measured."""
+
+INDEXES = ("lists", "spann")
+_BLOCK = 20_000
+
+
+class Sidecar:
+    """One space's index.
+
+    The database logs which rows gained or lost a vector; the index takes the log over, says durably how far,
+    and only then is the log cut. Where the index knows less than what was cut, it is made anew.
+    """
+
+    def __init__(self, database: SqliteDatabase, space: Space) -> None:
+        self.database, self.space = database, space
+        folder = database.path.with_name(f"{database.path.name}-index") / str(space.number)
+        spann = Spann() if database.index == "spann" else None
+        self.index = DenseIndex(folder, space.dimension, f"{database.identity} {space.name}", spann=spann)
+
+    def search(self, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
+        """The nearest current versions that a filter admits, by their whole vectors."""
+        self.catch_up()
+        rows = None if self._all(wanted) else self.database.matching(wanted)
+        if rows is not None and not len(rows):
+            return rows, np.zeros(0, dtype=np.float32)
+        size = max(REFINED, 2 * k)
+        while True:
+            near, _ = self.index.search(query, size, rows)
+            # the index holds every current version; those whose time is over, or not yet come, go here
+            good = near if rows is not None else self.database.admitted(near, wanted)
+            if len(good) >= k or len(near) < size:
+                break
+            size *= 4
+        numbers, vectors = self.database.vectors(self.space, good)
+        scores = vectors @ query
+        best = np.argsort(-scores, kind="stable")[:k]
+        return numbers[best], scores[best]
+
+    def _all(self, wanted: Filter) -> bool:
+        """Whether a filter leaves every current version in, but for its time."""
+        if wanted.where != EVERYTHING:
+            return False
+        if wanted.scope is None:
+            return True
+        below = f"{wanted.scope}/"
+        return all(path == wanted.scope or (wanted.scope and path.startswith(below)) for path in self.database.scopes())
+
+    def catch_up(self) -> None:
+        """Take over what the database logged since the last time."""
+        if self.index.stale or self.index.applied < self._cut():
+            self.rebuild()
+        while True:
+            logged = self.database._run(
+                "SELECT number, row_id FROM changes WHERE space = ? AND number > ? ORDER BY number LIMIT ?",
+                [self.space.number, self.index.applied, _BLOCK],
+            )
+            if not logged:
+                return
+            last = logged[-1][0]
+            rows = np.unique(np.array([row for _, row in logged], dtype=np.int64))
+            here, vectors = self._current(rows)
+            self.index.apply(here, vectors, np.setdiff1d(rows, here), applied=last)
+            self._cut_log(last)
+
+    def _cut(self) -> int:
+        return int(self.database.setting(f"log cut {self.space.number}") or 0)
+
+    def _cut_log(self, upto: int) -> None:
+        with self.database.transaction():
+            if upto > self._cut():
+                self.database.set_setting(f"log cut {self.space.number}", str(upto))
+            self.database._run("DELETE FROM changes WHERE space = ? AND number <= ?", [self.space.number, upto])
+
+    def _current(self, rows: Rows) -> tuple[Rows, Vectors]:
+        among, values = self.database._among("row_id", rows)
+        now = self.database._run(f"SELECT row_id FROM records WHERE {among} AND replaced_at IS NULL", values)
+        return self.database.vectors(self.space, np.array([row for (row,) in now], dtype=np.int64))
+
+    def rebuild(self) -> None:
+        """Make the index anew from the vectors in the database."""
+        logged = self.database._run("SELECT seq FROM sqlite_sequence WHERE name = 'changes'")
+        upto = int(logged[0][0]) if logged else 0
+        self.index.rebuild(self._blocks(), applied=upto)
+        self._cut_log(upto)
+
+    def _blocks(self) -> Iterator[tuple[Rows, Vectors]]:
+        after = 0
+        while True:
+            found = self.database._run(
+                f"SELECT v.row_id, v.vector FROM vectors_{self.space.number} v JOIN records r ON r.row_id = v.row_id "
+                "WHERE v.row_id > ? AND r.replaced_at IS NULL ORDER BY v.row_id LIMIT ?",
+                [after, _BLOCK],
+            )
+            if not found:
+                return
+            after = found[-1][0]
+            rows = np.fromiter((row for row, _ in found), dtype=np.int64, count=len(found))
+            yield rows, self.database._vectors_out([vector for _, vector in found], self.space)
+
+    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Put a large store's vectors in lists, or again where many were added since; whether there was any to do."""
+        self.catch_up()
+        if len(self.index) < APPROXIMATE_FROM or self.index.approximate.state == "ready":
+            return False
+        told = None if progress is None else lambda what, share: progress(round(100 * share), 100)
+        return self.index.build_approximate(told)
+
+    def purge(self) -> bool:
+        """Let no file hold what was removed; whether that is done."""
+        try:
+            self.catch_up()
+            return not self.index.purge()
+        except StateError:
+            return False
+
+    def check(self, repair: bool) -> list[str]:
+        """Whether the index agrees with the database, once it has caught up."""
+        stale = self.index.stale
+        if not stale:
+            self.catch_up()
+            held = self.index.rows()
+            wanted = np.fromiter(
+                (
+                    row
+                    for (row,) in self.database._run(
+                        f"SELECT v.row_id FROM vectors_{self.space.number} v JOIN records r ON r.row_id = v.row_id "
+                        "WHERE r.replaced_at IS NULL ORDER BY v.row_id"
+                    )
+                ),
+                dtype=np.int64,
+            )
+            if np.array_equal(held, wanted):
+                return []
+        if repair:
+            self.rebuild()
+        what = "is torn or foreign" if stale else "disagrees with the vectors in the database"
+        return [f"the dense index {what}" + (": made anew" if repair else ": run doctor to make it anew")]
+
+    def drop(self) -> None:
+        """Remove the files; other processes that map them make an index of their own space anew."""
+        self.index.close()
+        shutil.rmtree(self.index.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        self.index.close()

@@ -1,0 +1,5 @@
+"""Text as unit float32 vectors: the packaged encoder made fast, any other by name, all behind one protocol."""
+
+from remanence.store.encode.encoder import Encoder, encoder, register, registered
+
+__all__ = ["Encoder", "encoder", "register", "registered"]

@@ -1,0 +1,112 @@
+"""English words: splitting into sentences and words, stems, and what carries no meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+
+def listed(names: str) -> frozenset[str]:
+    """The words of a string, as a set."""
+    return frozenset(names.split())
+
+
+STOP = listed(
+    """a about above after again all also always am an and any anyone anything are aren't as at be because been before
+    being below between both but by can can't could couldn't did didn't do does doesn't doing don't down during each
+    either else ever every few for from further get gets getting go goes going gonna got had hadn't has hasn't have
+    haven't having he her here hers herself him himself his how i if in into is isn't it its itself just know let like
+    lot lots made make makes many maybe me mean might more most much must my myself no nor not now of off oh ok okay on
+    once one only or other our ours out over own quite rather really same say says she should shouldn't so some somebody
+    someone something still such sure than thank thanks that the their theirs them themselves then there these they thing
+    things think this those though through to today too under until up upon us very was wasn't way we well were weren't
+    what when where which while who whom whose why will with won't would wouldn't wow yeah yes yet you your yours
+    yourself"""
+)
+"""Words that say nothing about the subject."""
+
+NEGATIONS = listed("not no never n't none nobody nothing without cannot")
+_SHORT = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|a\.m|p\.m)\.$", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_LONGEST = 100_000
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences in order.
+
+    >>> sentences("Dr. Silva called. I moved to Lisbon! Did you know?")
+    ['Dr. Silva called.', 'I moved to Lisbon!', 'Did you know?']
+    """
+    found: list[str] = []
+    start = 0
+    for stop in re.finditer(r"(?<![.!?…])[.!?…]++[\"'”’)]*+(?=\s)|\n+", text[:_LONGEST]):
+        piece = text[start : stop.end()].strip()
+        if _SHORT.search(piece):
+            continue
+        if piece:
+            found.append(piece)
+        start = stop.end()
+    rest = text[start:_LONGEST].strip()
+    return [*found, rest] if rest else found
+
+
+def words(text: str) -> list[str]:
+    """Words as written.
+
+    >>> words("I don't live in São Paulo, 2026.")
+    ['I', "don't", 'live', 'in', 'São', 'Paulo', '2026']
+    """
+    return [word.replace("’", "'") for word in _WORD.findall(text[:_LONGEST])]
+
+
+def stem(word: str) -> str:
+    """A word without its commonest English endings, so that its forms fall together.
+
+    >>> [stem(word) for word in ("moved", "moving", "moves", "cities", "running", "swam", "glass")]
+    ['mov', 'mov', 'mov', 'city', 'run', 'swam', 'glass']
+    """
+    word = word.lower().removesuffix("'s")
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word.removesuffix("s")
+    for ending in ("ing", "ed"):
+        base = word.removesuffix(ending)
+        if base != word and len(base) >= 3 and re.search(r"[aeiouy]", base):
+            doubled = len(base) > 3 and base[-1] == base[-2] and base[-1] not in "lsz"
+            return base[:-1] if doubled else base
+    return word.removesuffix("e") if len(word) > 3 else word
+
+
+def stems(names: str) -> frozenset[str]:
+    """The stems of the words of a string, as a set."""
+    return frozenset(stem(word) for word in listed(names))
+
+
+def content(text: str) -> list[str]:
+    """Stems of the words that carry meaning, in order, repeated ones too.
+
+    >>> content("I was running in the hills with my dogs")
+    ['run', 'hill', 'dog']
+    """
+    return [stem(word) for word in words(text) if word.lower() not in STOP and "n't" not in word.lower()]
+
+
+def overlap(a: Iterable[str], b: Iterable[str]) -> float:
+    """Shared over all (Jaccard); 0 where both are empty.
+
+    >>> overlap("abc", "bcd")
+    0.5
+    """
+    first, second = set(a), set(b)
+    return len(first & second) / len(first | second) if first | second else 0.0
+
+
+def contained(a: Iterable[str], b: Iterable[str]) -> float:
+    """How much of `a` is in `b`; 0 where `a` is empty.
+
+    >>> contained("ab", "bcd")
+    0.5
+    """
+    first, second = set(a), set(b)
+    return len(first & second) / len(first) if first else 0.0

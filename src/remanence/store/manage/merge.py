@@ -1,0 +1,99 @@
+"""Records that say the same become one; the others end, and stay in history."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from remanence.hyperparameters import validated
+from remanence.store.manage.policy import Policy, blocks, exactly, vectors_of
+from remanence.store.record import Link, Told
+from remanence.store.times import moment
+
+if TYPE_CHECKING:
+    from remanence.store.encoding import Progress
+    from remanence.store.store import Store
+
+_WORD = re.compile(r"\w+")
+_NEAR = 8
+
+
+class Merge(Policy):
+    """Of records of one scope and speaker that say the same, the earliest stays.
+
+    Two say the same where their words are equal, or where their vectors and their words are alike enough: numbers
+    and names must agree, since they are what near-equal sentences differ in. The later one's validity ends and
+    a link "same as" leads to the one that stays, whose use count and strength take up its own.
+
+    Parameters
+    ----------
+    alike:
+        The least cosine of their vectors (0 to 1).
+    shared:
+        The least share of their words that both have (0 to 1).
+    """
+
+    @validated
+    def __init__(
+        self,
+        alike: Annotated[float, Field(ge=0, le=1, description="least cosine of two records' vectors")] = 0.95,
+        shared: Annotated[float, Field(ge=0, le=1, description="least share of common words")] = 0.8,
+    ) -> None:
+        self.alike, self.shared = alike, shared
+
+    def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
+        space = store.encoding.serving
+        seen: dict[tuple[str | None, tuple[str, ...]], str] = {}
+        gone: set[str] = set()
+        for block in blocks(store, scope, progress):
+            rows, found = vectors_of(store, block)
+            vectors = dict(zip(rows.tolist(), found, strict=True))
+            for told in block:
+                key = (told.speaker, tuple(words(told.text)))
+                first = seen.setdefault(key, told.id)
+                if first == told.id and space is not None and told.row in vectors:
+                    near, scores = store.database.dense(space, vectors[told.row], _NEAR, exactly(store, scope))
+                    alike = [
+                        row for row, score in zip(near.tolist(), scores.tolist(), strict=True) if score >= self.alike
+                    ]
+                    earlier = [other for other in store.database.told(alike) if other.row < told.row]
+                    first = next((o.id for o in earlier if o.id not in gone and self._same(o, told, scope)), told.id)
+                if first != told.id:
+                    self._end(store, told, first)
+                    gone.add(told.id)
+        return {"merged": len(gone)}
+
+    def _same(self, a: Told, b: Told, scope: str) -> bool:
+        if a.scope != scope or a.speaker != b.speaker or a.kind != b.kind:
+            return False
+        one, other = set(words(a.text)), set(words(b.text))
+        if _telling(a.text) != _telling(b.text):
+            return False
+        return len(one & other) >= self.shared * max(1, len(one | other))
+
+    @staticmethod
+    def _end(store: Store, told: Told, kept: str) -> None:
+        with store.database.transaction():
+            current = store.database.current([told.id, kept])
+            if len(current) < 2 or current[0].version != told.version:
+                return  # somebody changed or forgot one of them in the meantime
+            stays = current[1]
+            now = moment(store.clock())
+            store.revise(told.id, valid_from=now, valid_to=now)
+            store.database.link([Link(told.id, kept, "same as")], store.clock())
+            store.database.adjust([stays.row], strength=[stays.strength + told.strength])
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case."""
+    return _WORD.findall(text.lower())
+
+
+def _telling(text: str) -> set[str]:
+    """Numbers, and words with a capital that do not begin the sentence."""
+    found = _WORD.findall(text)
+    return {
+        word for place, word in enumerate(found) if word.isdigit() or (place and word[:1].isupper() and word != "I")
+    }

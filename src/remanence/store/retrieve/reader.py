@@ -1,0 +1,168 @@
+"""Reading: a question taken apart, candidates, what speaks for each, and the hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from remanence.errors import UsageError, nearest
+from remanence.store.database.base import Database, Rows, Space, Vectors
+from remanence.store.encoding import AT_ONCE, Encoding
+from remanence.store.record import Hit, Hits
+from remanence.store.retrieve.diversity import maximal_marginal_relevance
+from remanence.store.retrieve.fusion import FIRST, WEIGHTS, contributions, total
+from remanence.store.retrieve.hybrid import ANCHORS, EACH, gather
+from remanence.store.retrieve.query import query
+from remanence.store.retrieve.recency import recency, strength
+from remanence.store.retrieve.temporal import Event, Period, around, event
+from remanence.store.retrieve.walk import walk
+from remanence.store.times import Instant, instant
+from remanence.store.where import Filter
+
+MODES: Mapping[str, Mapping[str, float]] = {
+    "hybrid": WEIGHTS,
+    "dense": {"meaning": 1.0},
+    "text": {"words": 1.0},
+    "graph": WEIGHTS,
+}
+"""What counts, by how one reads; a walk over a graph starts from what counts most."""
+CONTEXTUAL = ("hybrid", "graph")
+"""Modes in which what was said around a record, and when, counts for it."""
+SPEAKERS = 1000
+"""How many speakers are known by name when a question is read; in a store of more, names are words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set for one reading; the defaults serve.
+
+    Parameters
+    ----------
+    neighbours:
+        Whether what was said around a record counts for it.
+    diversity:
+        0 (by score alone) to 1 (unlike each other above all).
+    recency:
+        Weight of how lately a record was said (or recorded), 0 or more; of the size of the score's other parts
+        at 2.
+    recency_days:
+        Days in which that halves.
+    strength:
+        Weight of the records' strength, 0 or more.
+    now:
+        What "yesterday" and "last May" in the question, and recency, are relative to; the present if None.
+    """
+
+    neighbours: bool = True
+    diversity: float = 0.0
+    recency: float = 0.0
+    recency_days: float = 30.0
+    strength: float = 0.0
+    now: Instant | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("diversity", 0, 1),
+            ("recency", 0, 1e6),
+            ("recency_days", 1e-6, 1e6),
+            ("strength", 0, 1e6),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise UsageError(f"{name} is {value!r}, expected a number from {low:g} to {high:g}")
+
+
+def settings_of(options: dict[str, Any]) -> Settings:
+    """The settings that a reader was given by name."""
+    known = [field.name for field in fields(Settings)]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"reading has no setting {name!r}: {nearest(name, known)}")
+    return Settings(**options)
+
+
+class Reader:
+    """Reads one store.
+
+    Parameters
+    ----------
+    database:
+        The truth.
+    encoding:
+        The store's encoder and its vectors.
+    """
+
+    def __init__(self, database: Database, encoding: Encoding) -> None:
+        self.database, self.encoding = database, encoding
+
+    def read(self, question: str, k: int, wanted: Filter, *, mode: str, explain: bool, **options: Any) -> Hits:
+        """The k best records for a question among those that a filter admits; see `remanence.store.Store.read`."""
+        if mode not in MODES:
+            raise UsageError(f"the mode is {mode!r}, expected one of {', '.join(MODES)}")
+        settings = settings_of(options)
+        now = instant(settings.now, "now")
+        now = next((at for at in (now, wanted.true_at, wanted.known_at) if at is not None), wanted.now)
+        speakers = self.database.speakers(wanted, SPEAKERS) if mode != "text" else []
+        asked = query(question, speakers, now)
+        space, vector = self._vector(asked.meaning, wanted) if mode != "text" else (None, None)
+        if mode in CONTEXTUAL and asked.period is None and (happened := event(question)):
+            asked = replace(asked, period=self._when(happened, speakers, wanted))
+        if mode == "dense":
+            asked = replace(asked, terms=())
+        rank = settings.diversity or settings.recency or settings.strength
+        each = k if mode == "dense" and not rank else max(EACH, 2 * k)
+        anchors = ANCHORS if mode in CONTEXTUAL and settings.neighbours else 0
+        found = gather(self.database, asked, wanted, space, vector, each=each, anchors=anchors)
+        parts = contributions(asked, found, MODES[mode])
+        if settings.recency:
+            parts["recency"] = settings.recency * recency(found, now, settings.recency_days)
+        if settings.strength:
+            parts["strength"] = settings.strength * strength(found)
+        score, told = total(parts, len(found)), found.told
+        if mode == "graph":
+            told, parts = walk(self.database, question, told, score, wanted)
+            score = total(parts, len(told))
+        best = np.argsort(-score, kind="stable")[:k]
+        if settings.diversity and space is not None:
+            best = np.argsort(-score, kind="stable")[:each]
+            vectors = self._vectors(space, np.array([told[place].row for place in best.tolist()], dtype=np.int64))
+            best = best[maximal_marginal_relevance(score[best], vectors, k, settings.diversity)]
+        return Hits(
+            (
+                Hit(
+                    told[place].record(),
+                    float(score[place]),
+                    {name: float(part[place]) for name, part in parts.items() if part[place]} if explain else {},
+                )
+                for place in best.tolist()
+            ),
+            self.encoding.waiting(wanted) if mode != "text" else 0,
+        )
+
+    def _when(self, happened: Event, speakers: list[str], wanted: Filter) -> Period | None:
+        """The time before, after or around what happened, by the record that tells of it best, where it has one."""
+        asked = query(happened.text, speakers)
+        space, vector = self._vector(asked.meaning, wanted)
+        found = gather(self.database, asked, wanted, space, vector, anchors=0)
+        score = total(contributions(asked, found, FIRST), len(found))
+        told = [found.told[place] for place in np.argsort(-score, kind="stable")[:1].tolist()]
+        return around(told[0].said_at, happened.relation) if told and told[0].said_at is not None else None
+
+    def _vector(self, question: str, wanted: Filter) -> tuple[Space | None, Vectors | None]:
+        """The question's vector, after a bounded number of texts that still lack theirs got them."""
+        space = self.encoding.serving
+        if space is None or self.encoding.encoder is None:
+            return None, None
+        self.encoding.encode_queued(AT_ONCE, wanted)
+        return space, self.encoding.question(question)
+
+    def _vectors(self, space: Space, rows: Rows) -> Vectors:
+        """In the order of the rows; zeros where one has none."""
+        held, vectors = self.database.vectors(space, np.sort(rows))
+        place = {row: number for number, row in enumerate(rows.tolist())}
+        found = np.zeros((len(rows), space.dimension), dtype=np.float32)
+        found[[place[row] for row in held.tolist()]] = vectors
+        return found

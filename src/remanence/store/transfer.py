@@ -1,0 +1,146 @@
+"""A whole store as JSON lines, versions and links included, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remanence.errors import UsageError
+from remanence.files import whole_file
+from remanence.store.record import Link, Told, draft, version_of
+from remanence.store.times import instant, moment
+
+if TYPE_CHECKING:
+    from remanence.store.encoding import Progress
+    from remanence.store.store import Store
+
+FORMAT = "remanence-store/1"
+_TIMES = ("said_at", "recorded_at", "replaced_at", "valid_from", "valid_to", "closed_to", "used_at")
+_BLOCK = 2000
+
+
+def export(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
+    """Write a line that names the format, a line for each version, oldest first, and a line for each link."""
+    total = int(store.database.statistics()["versions"])
+    done = 0
+    with whole_file(path) as file:
+
+        def line(content: dict[str, Any]) -> None:
+            file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
+
+        line({"format": FORMAT})
+        for told in store.database.export_rows():
+            line(readable(told))
+            done += 1
+            if progress and done % _BLOCK == 0:
+                progress(done, total)
+        for link in store.database.links():
+            line(readable_link(link))
+    if progress:
+        progress(done, total)
+    return done
+
+
+def readable(told: Told) -> dict[str, Any]:
+    """A version as a JSON-able line, times in ISO 8601."""
+    known = asdict(told)
+    del known["row"]
+    known["tags"], known["metadata"] = json.loads(told.tags), json.loads(told.metadata)
+    for name in _TIMES:
+        at = moment(known[name])
+        known[name] = at.isoformat() if at else None
+    return {"record": {name: value for name, value in known.items() if value not in (None, [], {})}}
+
+
+def readable_link(link: Link) -> dict[str, Any]:
+    """A link as a JSON-able line."""
+    return {"link": {**asdict(link), "made_at": link.made_at.isoformat() if link.made_at else None}}
+
+
+def import_(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
+    """Read what `export` wrote into a store, all of it or nothing."""
+    source = Path(path)
+    if not source.is_file():
+        raise UsageError(f"there is no file {source} to import: give one that export wrote")
+    with open(source, "rb") as file:
+        lines = (_line(source, number, raw) for number, raw in enumerate(file, 1))
+        if next(lines, {}).get("format") != FORMAT:
+            raise UsageError(f"{source} was not written by export: its first line does not name {FORMAT!r}")
+        done = restore_lines(store, lines, str(source), progress)
+    store.encoding.written()
+    return done
+
+
+def restore_lines(
+    store: Store, lines: Iterable[dict[str, Any]], source: str = "the saved state", progress: Progress | None = None
+) -> int:
+    """Write versions and links as `readable` and `readable_link` told them, all or none; the number of versions."""
+    done = 0
+    block: list[Told] = []
+
+    def write() -> None:
+        if block:
+            store.database.restore(block)
+            block.clear()
+
+    with store.database.transaction():
+        for number, content in enumerate(lines, 2):
+            if "record" in content:
+                block.append(_version(source, number, content["record"]))
+                done += 1
+                if len(block) == _BLOCK:
+                    write()
+                    if progress:
+                        progress(done, 0)
+            elif "link" in content:
+                write()
+                made = instant(content["link"].get("made_at"), "made_at") if isinstance(content["link"], dict) else None
+                store.database.link([_link(source, number, content["link"])], store.clock() if made is None else made)
+            else:
+                raise UsageError(f"line {number} of {source} is neither a record nor a link: use an intact export")
+        write()
+    if progress:
+        progress(done, done)
+    return done
+
+
+def _line(source: Path, number: int, raw: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(raw)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UsageError(f"line {number} of {source} is no JSON object: use an intact export; nothing was imported")
+    return content
+
+
+def _version(source: str, number: int, given: Any) -> Told:
+    known = {field.name for field in fields(Told)} - {"row"}
+    if not isinstance(given, dict) or not given.keys() <= known or not {"id", "text", "recorded_at"} <= given.keys():
+        raise UsageError(
+            f"line {number} of {source} is no version of a record: use an intact export; nothing was imported"
+        )
+    times = {name: instant(given.get(name), name) for name in _TIMES}
+    writable = {"text", "kind", "scope", "speaker", "source", "tags", "metadata", "strength", "parent", "id"}
+    checked = draft({name: value for name, value in given.items() if name in writable})
+    told = version_of(checked, times.pop("recorded_at") or 0, _count(source, number, given.get("version", 1), 1))
+    return Told(**{**asdict(told), **times, "uses": _count(source, number, given.get("uses", 0), 0)})
+
+
+def _count(source: str, number: int, given: Any, least: int) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or not least <= given < 2**31:
+        raise UsageError(
+            f"line {number} of {source} counts {str(given)[:40]!r}, expected a whole number of {least} or more"
+        )
+    return given
+
+
+def _link(source: str, number: int, given: Any) -> Link:
+    try:
+        return Link(str(given["source"]), str(given["target"]), str(given["relation"]), float(given["weight"]))
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"line {number} of {source} is no link: use an intact export; nothing was imported") from None
