@@ -21,6 +21,7 @@ PARTS = {
     "startup": "below",
     "encoder": "above",
     "finding": "above",
+    "graph": "above",
 }
 """What is measured, and on which side of its target a figure has to lie."""
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from remanence.store.manage import Policy
 
 _BULK = 5000
+LONGEST_QUESTION = 20_000
+"""Characters of one question."""
 
 
 class Store(Twins):
@@ -191,6 +193,10 @@ class Store(Twins):
         """
         if not isinstance(question, str) or not question.strip():
             raise UsageError("the question is empty: ask something")
+        if len(question) > LONGEST_QUESTION:
+            raise UsageError(
+                f"the question has {len(question):,} characters, at most {LONGEST_QUESTION:,} can be asked: shorten it"
+            )
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise UsageError(f"k is {k!r}, expected a whole number of 1 or more")
         wanted = filter_of(scope, where, as_of=as_of, known_at=known_at, now=self.clock())

@@ -132,7 +132,7 @@ def _version(source: str, number: int, given: Any) -> Told:
 
 
 def _count(source: str, number: int, given: Any, least: int) -> int:
-    if not isinstance(given, int) or given < least:
+    if not isinstance(given, int) or isinstance(given, bool) or not least <= given < 2**31:
         raise UsageError(
             f"line {number} of {source} counts {str(given)[:40]!r}, expected a whole number of {least} or more"
         )

@@ -122,6 +122,21 @@ def test_two_processes_and_readers_lose_nothing(tmp_path):
         assert index.search(vectors([row])[0], 1)[0].tolist() == [row]
 
 
+def test_threads_of_one_process_take_turns(tmp_path):
+    index = DenseIndex(tmp_path / "dense", 16, "key")
+
+    def write(start):
+        for row in range(start, 101, 4):
+            index.apply(np.array([row]), vectors([row]), NONE)
+
+    threads = [threading.Thread(target=write, args=(start,)) for start in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert index.rows().tolist() == list(range(1, 101))
+
+
 def test_readers_stay_right_while_another_rebuilds(tmp_path):
     script = (
         COMMON

@@ -108,7 +108,19 @@ class SqlDatabase(Database):
         return self._insert([version_of(draft, recorded_at) for draft in drafts])
 
     def restore(self, versions: Sequence[Told]) -> None:
-        self._insert(versions)
+        with self.transaction():
+            self._insert(versions)
+            ids = list(dict.fromkeys(told.id for told in versions))
+            for start in range(0, len(ids), _BLOCK):
+                text, values = self._among("id", [bytes.fromhex(one) for one in ids[start : start + _BLOCK]])
+                twice = self._run(
+                    f"SELECT id FROM records WHERE {text} AND replaced_at IS NULL GROUP BY id HAVING count(*) > 1 LIMIT 1",
+                    values,
+                )
+                if twice:
+                    raise UsageError(
+                        f"the id {bytes(twice[0][0]).hex()} is taken: versions of one record cannot be mixed into another"
+                    )
 
     def _insert(self, versions: Sequence[Told]) -> list[int]:
         with self.transaction():

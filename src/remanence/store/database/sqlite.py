@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
 import uuid
@@ -28,6 +29,9 @@ from remanence.store.where import Filter
 
 PATIENCE = 60.0
 """Seconds that one process waits for another's write to end."""
+
+_PIECES = re.compile("[^\\W_\u19b0-\u19c0\u19c8\u19c9\u1cf2\u1cf3]+")
+"""What FTS5 takes as one word each; those letters (of New Tai Lue and Vedic) it takes as spaces."""
 
 _SHORTLIST = 300
 """How many rows full text ranks by BM25 at least, of those that hold the rarest terms."""
@@ -114,6 +118,7 @@ class SqliteDatabase(SqlDatabase):
         made.execute("PRAGMA foreign_keys = ON")
         made.execute("PRAGMA temp_store = MEMORY")
         made.execute("PRAGMA cache_size = -65536")
+        made.create_function("lowered", 1, _lowered, deterministic=True)
         return made
 
     def _prepare(self) -> None:
@@ -189,13 +194,15 @@ class SqliteDatabase(SqlDatabase):
             raise self._told_error(error) from None
 
     def _told_error(self, error: sqlite3.DatabaseError) -> Exception:
+        if "UNIQUE constraint failed: records.id" in str(error):
+            return UsageError("the id of a record is taken: use revise to write a new version of that record")
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.InterfaceError):
             return error
         if "locked" in str(error) or "busy" in str(error):
             return StateError(
                 f"another process has been writing to {self.path} for more than {PATIENCE:.0f} seconds: try again later"
             )
-        if "full" in str(error):
+        if "disk is full" in str(error):
             return StateError(f"the disk of {self.path} is full: nothing of this was written, free some space")
         return self._unreadable(error)
 
@@ -250,7 +257,7 @@ class SqliteDatabase(SqlDatabase):
         if value is None:
             return f"{found} IS {'NOT ' if operator != '=' else ''}NULL", [place]
         if operator == "contains":
-            return f"instr(lower({found}), lower(?)) > 0", [place, str(value)]
+            return self.contains(found, str(value))[0], [place, str(value)]
         if isinstance(value, bool):
             value = int(value)
         if operator == "!=":
@@ -262,7 +269,9 @@ class SqliteDatabase(SqlDatabase):
         return "EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = ?)", [tag]
 
     def contains(self, column: str, text: str) -> Bound:
-        return f"instr(lower({column}), lower(?)) > 0", [text]
+        # SQLite's own lower knows the letters of ASCII only
+        lower = "lower" if text.isascii() else "lowered"
+        return f"instr({lower}({column}), {lower}(?)) > 0", [text]
 
     def _make_space_tables(self, space: Space) -> None:
         self._run(f"CREATE TABLE vectors_{space.number} (row_id INTEGER PRIMARY KEY, vector BLOB NOT NULL)")
@@ -296,7 +305,7 @@ class SqliteDatabase(SqlDatabase):
     # Search
 
     def words(self, terms: Sequence[str], k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
-        asked = ['"' + term.replace('"', '""') + '"' for term in terms]
+        asked = list(dict.fromkeys(f'"{piece}"' for term in terms for piece in _PIECES.findall(term)))
         held = [self._rows("SELECT rowid FROM words WHERE words MATCH ?", [one]) for one in asked]
         total = self._run("SELECT max(row_id) FROM records")[0][0] or 0
         rows = self._best_admitted(shortlist(held, total), max(_SHORTLIST, 4 * k), k, wanted)
@@ -386,3 +395,7 @@ class SqliteDatabase(SqlDatabase):
             )
             sizes["database" if file == self.path else part] += file.stat().st_size
         return {**self._counts(), "bytes": sizes}
+
+
+def _lowered(value: str | float | None) -> str | None:
+    return None if value is None else str(value).lower()

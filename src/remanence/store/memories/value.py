@@ -99,5 +99,5 @@ class ValueNetwork:
 
 
 def _sigmoid(x: Array) -> Array:
-    found: Array = (1 / (1 + np.exp(-x))).astype(np.float32)
+    found: Array = (0.5 * (1 + np.tanh(x / 2))).astype(np.float32)  # the same, without overflow
     return found
