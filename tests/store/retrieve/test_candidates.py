@@ -104,7 +104,6 @@ def test_what_was_never_said_is_no_reply():
     some = candidates(told(1, "Where did you camp?"), told(2, "In Porto."), asked=asked.terms)
     assert not FEATURES["reply"](asked, some).any()
     assert not FEATURES["question"](asked, some).any()
-    assert not FEATURES["length"](asked, some).any()
 
 
 def test_a_picture_after_a_question_leaves_it_one():

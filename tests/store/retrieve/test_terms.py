@@ -3,6 +3,7 @@
 import math
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from hypothesis import given, settings
@@ -14,17 +15,39 @@ LETTERS = st.text(alphabet="abcdeilmnorstuy", min_size=1, max_size=9)
 TEXT = st.lists(LETTERS, max_size=8).map(" ".join)
 
 
-def test_stems_are_those_of_the_full_text_index():
-    some = words("""adopt adopted adoption agencies agency apology assembly camping caress cats conditional conflated dying
-    effective electricity feudalism formalize generalizations happy hopping hoping horribly ideologies increase
-    incredibly is leaves lying matting national neither oscillators ponies probability relational sensibility skies
-    troubled university usefulness vietnamization""")
+def in_the_index(texts):
+    """The terms that SQLite's full text makes of each text."""
     database = sqlite3.connect(":memory:")
     database.execute("CREATE VIRTUAL TABLE t USING fts5(text, tokenize='porter unicode61 remove_diacritics 2')")
     database.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, 'instance')")
-    database.executemany("INSERT INTO t (rowid, text) VALUES (?, ?)", enumerate(some))
-    theirs = dict(database.execute("SELECT doc, term FROM v"))
-    assert {word: stem(word) for word in some} == {word: theirs[row] for row, word in enumerate(some)}
+    database.executemany("INSERT INTO t (rowid, text) VALUES (?, ?)", enumerate(texts))
+    found = [[] for _ in texts]
+    for row, term in database.execute("SELECT doc, term FROM v ORDER BY doc, offset"):
+        found[row].append(term)
+    return found
+
+
+def test_stems_are_those_of_the_full_text_index():
+    some = words("""adopt adopted adoption agencies agency apology assembly camping caress cats conditional conflated
+    dying effective electricity feudalism formalize generalizations happy hopping hoping horribly ideologies increase
+    incredibly is leaves lying matting national neither oscillators ponies probability relational sensibility skies
+    troubled university usefulness vietnamization""")
+    assert [[stem(word)] for word in some] == in_the_index(some)
+
+
+def test_words_of_other_languages_are_those_of_the_full_text_index():
+    some = [
+        "Мой зелёный чай", "Nguyễn Ánh đi chợ", "한국어 문장", "がぎぐ 日本語", "Ελλάδα ώρα", "x²y ﬁne ½", "Łódź ÅNGSTRÖM ß",
+    ]  # fmt: skip
+    assert [[stem(word) for word in words(text)] for text in some] == in_the_index(some)
+
+
+def test_threads_do_not_disturb_each_other():
+    some = [f"{'bcdfghjklm'[n % 10]}{'aeiou'[n % 5]}{'nrst'[n % 4]}{n % 7 * 'o'}tionally" for n in range(4000)]
+    stem.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda offset: [stem.__wrapped__(word) for word in some[offset:]], range(4)))
+    assert all(one == found[0][offset:] for offset, one in enumerate(found))
 
 
 def test_case_and_diacritics_do_not_matter():

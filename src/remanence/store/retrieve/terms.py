@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import unicodedata
 from collections.abc import Sequence
 
@@ -37,18 +38,18 @@ _STOP = """
 STOP = frozenset(_STOP.split())
 """Words that say nothing about what a question is about."""
 
-_MARKS = re.compile("[\u0300-\u036f]+")
+_MARKS = re.compile("(?<=[a-z])[\u0300-\u036f]+")
 _WORD = re.compile(r"[^\W_]+")
 _BLE, _LOG = re.compile(r"bl(?:y|ies)$"), re.compile(r"log(?:y|ies)$")
-_stemmer = snowballstemmer.stemmer("porter")
+_own = threading.local()  # a stemmer works on one word at a time
 
 
 def folded(text: str) -> str:
-    """The text in lower case and without diacritics."""
+    """The text in lower case, and without the diacritics of Latin letters, as the full-text index of SQLite has it."""
     text = text.lower()
     if text.isascii():
         return text
-    return _MARKS.sub("", unicodedata.normalize("NFKD", text))
+    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text)))
 
 
 def words(text: str) -> list[str]:
@@ -81,7 +82,9 @@ def stem(word: str) -> str:
         return word
     if word[-1] in "ys":
         word = _LOG.sub("log", _BLE.sub("ble", word))
-    return str(_stemmer.stemWord(word))
+    if not hasattr(_own, "stemmer"):
+        _own.stemmer = snowballstemmer.stemmer("porter")
+    return str(_own.stemmer.stemWord(word))
 
 
 def terms(text: str, without: Sequence[str] = ()) -> list[str]:
