@@ -13,7 +13,7 @@ from remanence.randomness import derive, generator
 from remanence.store.encode.compatible.head import EmbeddingHead
 
 OLD_DIMENSION, OLD_HIDDEN, NEW_HIDDEN = 64, 64, 256
-EPOCHS = {"omniglot": 60, "clinc150": 20}
+EPOCHS = {"omniglot": 60, "clinc150": 5}
 """By source: Omniglot has a seventh of the rows."""
 ASKED = {"omniglot": 1, "clinc150": 3}
 """One in so many of the test rows."""

@@ -46,10 +46,12 @@ class Encoding:
             raise UsageError(f"the precision is {precision!r}, expected 'float32' or 'float16'")
         self.database, self.encoder, self.background = database, encoder, background
         self.precision = precision
-        self._spaces: list[Space] = database.spaces()
+        self.failed: Exception | None = None
+        self._to_old: Callable[[Vectors], Vectors] | None = None
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._changing: threading.Thread | None = None
         self._process = os.getpid()
         if encoder is not None:
             self._settle(encoder)
@@ -57,30 +59,45 @@ class Encoding:
     def _settle(self, encoder: Encoder) -> None:
         """Find the encoder's space, or make it where the store has none at all."""
         with self.database.transaction():
-            self._spaces = self.database.spaces()
-            mine = next((space for space in self._spaces if space.name == encoder.name), None)
-            if mine is None:
-                if self._spaces:
-                    raise StateError(
-                        f"the vectors of this store are from the encoder {self._spaces[0].name!r}, it was opened with "
-                        f"{encoder.name!r}: open it with the first, then call change_encoder"
-                    )
-                mine = self.database.add_space(encoder.name, encoder.dimension, self.precision, serving=True)
-                self._spaces = self.database.spaces()
-        if mine.dimension != encoder.dimension:
+            serving = self._served()
+            if serving is None:
+                serving = self.database.add_space(encoder.name, encoder.dimension, self.precision, serving=True)
+        if serving.name == getattr(encoder, "compatible_with", None):
+            # its vectors can be brought into the old space, which therefore goes on serving
+            self._to_old = encoder.to_old  # type: ignore[attr-defined]
+            return
+        if serving.name != encoder.name:
+            raise StateError(
+                f"the vectors of this store are from the encoder {serving.name!r}, it was opened with "
+                f"{encoder.name!r}: open it with the first, then call change_encoder"
+            )
+        if serving.dimension != encoder.dimension:
             raise StateError(
                 f"the encoder {encoder.name!r} gives vectors of {encoder.dimension} numbers, the store holds "
-                f"{mine.dimension} under that name: open it with the encoder that it was made with"
+                f"{serving.dimension} under that name: open it with the encoder that it was made with"
             )
 
-    @property
-    def spaces(self) -> list[Space]:
-        """The spaces that a new version has to be queued for."""
-        return self._spaces
+    def _served(self) -> Space | None:
+        return next((space for space in self.database.spaces() if space.serving), None)
 
     @property
     def serving(self) -> Space | None:
-        return next((space for space in self._spaces if space.serving), None)
+        """The space that reading uses.
+
+        Raises
+        ------
+        StateError
+            If another process has changed the store's encoder since this one opened it.
+        """
+        found = self._served()
+        if found is not None and self.encoder is not None:
+            mine = getattr(self.encoder, "compatible_with", None) if self._to_old else self.encoder.name
+            if found.name != mine:
+                raise StateError(
+                    f"the encoder of this store was changed to {found.name!r} while it was open with "
+                    f"{self.encoder.name!r}: open it again"
+                )
+        return found
 
     def question(self, text: str) -> Vectors | None:
         """The vector of a question, unit length; None for a store without an encoder."""
@@ -98,15 +115,8 @@ class Encoding:
     def _encode(self, texts: list[str]) -> Vectors:
         if self.encoder is None:
             raise StateError("this store was opened without an encoder: open it with encoder='minilm'")
-        vectors: NDArray[np.float32] = np.asarray(self.encoder.encode(texts), dtype=np.float32)
-        if vectors.shape != (len(texts), self.encoder.dimension):
-            raise StateError(
-                f"the encoder {self.encoder.name!r} gave an array of {vectors.shape} for {len(texts)} texts, expected "
-                f"({len(texts)}, {self.encoder.dimension})"
-            )
-        if not np.isfinite(vectors).all():
-            raise StateError(f"the encoder {self.encoder.name!r} gave numbers that are not finite: check the model")
-        return vectors
+        vectors = encoded(self.encoder, texts)
+        return vectors if self._to_old is None else np.asarray(self._to_old(vectors), dtype=np.float32)
 
     def encode_queued(
         self, limit: int | None = None, wanted: Filter | None = None, progress: Progress | None = None
@@ -134,7 +144,8 @@ class Encoding:
 
     def waiting(self, wanted: Filter | None = None) -> int:
         """How many texts still lack a vector."""
-        return self.database.queue_length(self.serving, wanted) if self.serving else 0
+        space = self._served()
+        return self.database.queue_length(space, wanted) if space else 0
 
     # In the background
 
@@ -157,11 +168,16 @@ class Encoding:
             try:
                 while not stop.is_set() and self.encode_queued(limit=_BATCH):
                     pass
+                if not stop.is_set():
+                    self.database.settle()
             except Exception as error:
                 # The queue keeps what failed; the next reading meets the same error and shows it
-                self.failed: Exception | None = error
+                self.failed = error
 
     def close(self) -> None:
+        if self._changing is not None and self._process == os.getpid():
+            self._stop.set()
+            self._changing.join(timeout=30)
         if self._thread is not None and self._process == os.getpid():
             self._stop.set()
             self._wake.set()
@@ -170,26 +186,52 @@ class Encoding:
 
     # Another encoder
 
-    def change(self, encoder: Encoder, progress: Progress | None = None) -> None:
-        """Encode everything anew while the old vectors still serve, then let the new ones serve."""
-        old = self.encoder
+    def change(self, encoder: Encoder, progress: Progress | None = None, *, wait: bool = True) -> None:
+        """Encode everything anew while the old vectors serve, then let the new ones serve.
+
+        What was encoded stays when this is stopped: called again, it goes on.
+        """
+        old = self._served()
+        if old is not None and old.name == encoder.name:
+            return
         with self.database.transaction():
             space = next((one for one in self.database.spaces() if one.name == encoder.name), None)
             if space is None:
-                space = self.database.add_space(
-                    encoder.name, encoder.dimension, self.precision, serving=not self.database.spaces()
-                )
-            self._spaces = self.database.spaces()
-        if old is not None and old.name == encoder.name:
+                space = self.database.add_space(encoder.name, encoder.dimension, self.precision, serving=old is None)
+        if wait:
+            self._change(encoder, space, progress)
             return
+        self._changing = threading.Thread(
+            target=self._change, args=(encoder, space, progress), name="remanence-changing", daemon=True
+        )
+        self._changing.start()
+
+    def _change(self, encoder: Encoder, space: Space, progress: Progress | None) -> None:
         done, total = 0, self.database.queue_length(space)
-        maker = Encoding.__new__(Encoding)
-        maker.database, maker.encoder = self.database, encoder
-        while batch := self.database.queued(space, _BATCH):
-            maker._put(space, batch)
+        while not self._stop.is_set():
+            batch = self.database.queued(space, _BATCH)
+            if not batch:
+                with self.database.transaction():
+                    if self.database.queue_length(space):
+                        continue  # something was written in this moment
+                    self.database.serve(space)
+                    self.encoder, self._to_old = encoder, None
+                return
+            rows = np.array([row for row, _ in batch], dtype=np.int64)
+            self.database.put_vectors(space, rows, encoded(encoder, [text for _, text in batch]))
             done += len(batch)
             if progress:
                 progress(done, max(total, done))
-        self.database.serve(space)
-        self.encoder = encoder
-        self._spaces = self.database.spaces()
+
+
+def encoded(encoder: Encoder, texts: list[str]) -> Vectors:
+    """The vectors of texts, checked."""
+    vectors: NDArray[np.float32] = np.asarray(encoder.encode(texts), dtype=np.float32)
+    if vectors.shape != (len(texts), encoder.dimension):
+        raise StateError(
+            f"the encoder {encoder.name!r} gave an array of {vectors.shape} for {len(texts)} texts, expected "
+            f"({len(texts)}, {encoder.dimension})"
+        )
+    if not np.isfinite(vectors).all():
+        raise StateError(f"the encoder {encoder.name!r} gave numbers that are not finite: check the model")
+    return vectors

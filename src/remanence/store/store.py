@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from remanence.store.manage import Policy
 
 _BULK = 5000
+LONGEST_QUESTION = 20_000
+"""Characters of one question."""
 
 
 class Store(Twins):
@@ -100,7 +102,7 @@ class Store(Twins):
 
     def _written(self, drafts: list[Any], wait: bool) -> list[Record]:
         at = self.clock()
-        rows = self.database.insert(drafts, at, self.encoding.spaces)
+        rows = self.database.insert(drafts, at)
         if wait:
             self.encoding.encode_queued()
         else:
@@ -134,12 +136,12 @@ class Store(Twins):
                 block.append(draft(given, self.ids))
                 ids.append(block[-1].id)
                 if len(block) == _BULK:
-                    self.database.insert(block, at, self.encoding.spaces)
+                    self.database.insert(block, at)
                     block = []
                     if progress:
                         progress(len(ids), total)
             if block:
-                self.database.insert(block, at, self.encoding.spaces)
+                self.database.insert(block, at)
         if progress:
             progress(len(ids), total or len(ids))
         if wait:
@@ -191,6 +193,10 @@ class Store(Twins):
         """
         if not isinstance(question, str) or not question.strip():
             raise UsageError("the question is empty: ask something")
+        if len(question) > LONGEST_QUESTION:
+            raise UsageError(
+                f"the question has {len(question):,} characters, at most {LONGEST_QUESTION:,} can be asked: shorten it"
+            )
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise UsageError(f"k is {k!r}, expected a whole number of 1 or more")
         wanted = filter_of(scope, where, as_of=as_of, known_at=known_at, now=self.clock())
@@ -303,7 +309,7 @@ class Store(Twins):
             given = {name: getattr(known, name) for name in GIVEN if name not in ("valid_from", "valid_to")}
             given |= {"valid_to": known.valid_to if correction else None}
             given |= fields | {"valid_from": moment(starts)} | ({} if text is None else {"text": text})
-            row = self.database.replace(old, draft(given), at, closes, self.encoding.spaces)
+            row = self.database.replace(old, draft(given), at, closes)
             revised = self.database.told([row])[0].record()
         if wait:
             self.encoding.encode_queued()
@@ -408,14 +414,26 @@ class Store(Twins):
         """Encode everything that waits for a vector; how many there were."""
         return self.encoding.encode_queued(progress=progress)
 
-    def change_encoder(self, encoder: str | Encoder, *, progress: Progress | None = None) -> None:
-        """Encode everything anew; the old vectors serve until the new ones are complete."""
+    def change_encoder(self, encoder: str | Encoder, *, wait: bool = True, progress: Progress | None = None) -> None:
+        """Encode everything anew; the old vectors serve until the new ones are complete.
+
+        An encoder that is compatible with the store's (``compatible_with``) needs none of this: open the store
+        with it, and old vectors answer its questions.
+
+        Parameters
+        ----------
+        encoder:
+            A name, or an object with ``name``, ``dimension`` and ``encode``.
+        wait:
+            Whether to return only when the new vectors serve; otherwise a thread does it. What is encoded when
+            it is stopped stays, and the next call goes on.
+        """
         from remanence.store.opening import encoder_of
 
         made = encoder_of(encoder)
         if made is None:
             raise UsageError("no encoder was named to change to: give a name such as 'minilm'")
-        self.encoding.change(made, progress)
+        self.encoding.change(made, progress, wait=wait)
 
     def check(self, *, repair: bool = False) -> Sequence[str]:
         """What is wrong, a sentence each, mended where `repair`; empty when all is well."""

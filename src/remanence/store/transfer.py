@@ -84,7 +84,7 @@ def restore_lines(
 
     def write() -> None:
         if block:
-            store.database.restore(block, store.encoding.spaces)
+            store.database.restore(block)
             block.clear()
 
     with store.database.transaction():
@@ -132,7 +132,7 @@ def _version(source: str, number: int, given: Any) -> Told:
 
 
 def _count(source: str, number: int, given: Any, least: int) -> int:
-    if not isinstance(given, int) or given < least:
+    if not isinstance(given, int) or isinstance(given, bool) or not least <= given < 2**31:
         raise UsageError(
             f"line {number} of {source} counts {str(given)[:40]!r}, expected a whole number of {least} or more"
         )

@@ -39,6 +39,9 @@ OPERATORS = {
     "tags": ("has", "has not"),
     "metadata": ("=", "!=", "in", "not in", "<", "<=", ">", ">=", "contains"),
 }
+_LARGEST = 10**18
+"""Whole numbers up to this are the same in every database."""
+
 _KEY = re.compile(r"[\w\- ]{1,100}")
 
 
@@ -135,21 +138,25 @@ def _condition(name: Any, operator: Any, value: Any) -> Condition:
         if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
             raise UsageError(f"{name} {operator} was given {str(value)[:60]!r}, expected a list")
         return Condition(field, operator, tuple(_value(name, kind, one) for one in value), path)
+    if value is None and kind != "tags" and operator in ("=", "!="):
+        return Condition(field, operator, None, path)
     return Condition(field, operator, _value(name, kind, value), path)
 
 
 def _value(name: str, kind: str, value: Any) -> Any:
     if kind == "time":
         if value is None:
-            return None
+            raise UsageError(f"{name} was compared with nothing: only '=' and '!=' take None")
         return instant(value, name)
     if kind == "id":
-        return None if value is None else identity(value)
+        return identity(value)
     if kind == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise UsageError(f"{name} was compared with {str(value)[:60]!r}, expected a number")
-    if kind in ("text", "tags") and not isinstance(value, str) and not (kind == "text" and value is None):
+    if isinstance(value, int | float) and not abs(value) <= _LARGEST:
+        raise UsageError(f"{name} was compared with {str(value)[:60]!r}, expected a number of at most 18 digits")
+    if kind in ("text", "tags") and not isinstance(value, str):
         raise UsageError(f"{name} was compared with {str(value)[:60]!r}, expected a string")
-    if kind == "metadata" and not (value is None or isinstance(value, str | int | float | bool)):
+    if kind == "metadata" and not isinstance(value, str | int | float | bool):
         raise UsageError(
             f"{name} was compared with a {type(value).__name__}, expected a string, a number, true or false"
         )

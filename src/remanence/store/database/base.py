@@ -61,15 +61,15 @@ class Database(ABC):
     # Records
 
     @abstractmethod
-    def insert(self, drafts: Sequence[Draft], recorded_at: int, spaces: Sequence[Space]) -> list[int]:
+    def insert(self, drafts: Sequence[Draft], recorded_at: int) -> list[int]:
         """Write first versions and queue them for the spaces; their rows, in order. A used id is a `UsageError`."""
 
     @abstractmethod
-    def restore(self, versions: Sequence[Told], spaces: Sequence[Space]) -> None:
+    def restore(self, versions: Sequence[Told]) -> None:
         """Write versions as they once were, under new rows, and queue them for the spaces."""
 
     @abstractmethod
-    def replace(self, old: Told, new: Draft, at: int, closed_to: int, spaces: Sequence[Space]) -> int:
+    def replace(self, old: Told, new: Draft, at: int, closed_to: int) -> int:
         """Make `new` the current version after `old`, whose validity ends at `closed_to`; the new row."""
 
     @abstractmethod
@@ -182,7 +182,7 @@ class Database(ABC):
 
     @abstractmethod
     def frequencies(self, terms: Sequence[str]) -> list[int]:
-        """In how many versions each term occurs (about)."""
+        """In how many versions each word occurs with any ending (about)."""
 
     # Care
 

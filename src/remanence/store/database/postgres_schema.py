@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,23 @@ VERSION = 1
 PGVECTOR = (0, 7)
 """The first pgvector with vectors of half precision."""
 
-_SEPARATORS = (
-    r"[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\xd7\xf7\u2000-\u206f\u2190-\u2bff\u3000-\u3004"
-    r"\u3008-\u3020\ufe30-\ufe6b\uff01-\uff0f\uff1a-\uff20]+"
-)
-"""What stands between words, said in numbers since classes of letters depend on a server's locale."""
+
+def _separators() -> str:
+    """What is neither letter nor number, as a class of a regular expression.
+
+    Spelled out, since what a server takes for a letter depends on its locale, and tokens have to be those that
+    a question is split into. Combining accents are taken away before.
+    """
+    ranges: list[list[int]] = []
+    for point in (*range(1, 0x300), *range(0x370, 0xD800), *range(0xE000, 0x20000)):
+        if unicodedata.category(chr(point))[0] in "LN":
+            continue
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
+    return "[" + "".join(rf"\U{low:08x}-\U{high:08x}" for low, high in ranges) + "]+"
+
 
 CREATE = (
     # lower() of a database in the locale C knows ASCII only
@@ -31,10 +44,10 @@ CREATE = (
     "CREATE TEXT SEARCH CONFIGURATION remanence.words (PARSER = pg_catalog.default)",
     "ALTER TEXT SEARCH CONFIGURATION remanence.words ADD MAPPING FOR asciiword, word, numword WITH remanence.stems",
     "ALTER TEXT SEARCH CONFIGURATION remanence.words ADD MAPPING FOR int, uint, float, sfloat WITH pg_catalog.simple",
-    rf"""CREATE FUNCTION remanence.plain(given text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    r"""CREATE FUNCTION remanence.plain(given text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
         RETURN regexp_replace(
             regexp_replace(remanence.lowered(normalize(given, NFKD)), '[\u0300-\u036f]+', '', 'g'),
-            '{_SEPARATORS}', ' ', 'g')""",
+            '{separators}', ' ', 'g')""",
     # A tsvector holds a megabyte: a long text keeps its words without their places, the longest the first part
     """CREATE FUNCTION remanence.words_of(given text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT AS $$
     DECLARE
@@ -88,7 +101,8 @@ CREATE = (
     )""",
     "CREATE UNIQUE INDEX records_by_id ON remanence.records (id, version)",
     "CREATE INDEX records_by_scope ON remanence.records (scope, row_id)",
-    "CREATE INDEX records_by_source ON remanence.records (source, row_id) WHERE length(source) < 1001",
+    "CREATE INDEX records_by_source ON remanence.records (scope, source, row_id) WHERE source IS NOT NULL",
+    "CREATE INDEX records_by_speaker ON remanence.records (scope, speaker) WHERE speaker IS NOT NULL",
     "CREATE INDEX records_by_parent ON remanence.records (parent) WHERE parent IS NOT NULL",
     "CREATE INDEX records_by_words ON remanence.records USING gin (words)",
     """CREATE TABLE remanence.links (
@@ -178,7 +192,8 @@ def _create(database: PostgresDatabase) -> None:
     letters = next(name for name in _LETTERS if name in known)
     database._run(f"CREATE SCHEMA {SCHEMA}")
     for statement in CREATE:
-        database._run(statement.replace("{letters}", f'pg_catalog."{letters}"'))
+        told = statement.replace("{letters}", f'pg_catalog."{letters}"').replace("{separators}", _separators())
+        database._run(told)
     database._run(
         "INSERT INTO remanence.settings (name, value) VALUES ('identity', ?), ('schema', ?)",
         [uuid.uuid4().hex, str(VERSION)],

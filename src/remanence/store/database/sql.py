@@ -104,18 +104,30 @@ class SqlDatabase(Database):
             numbers[path] = found[0][0]
         return numbers
 
-    def insert(self, drafts: Sequence[Draft], recorded_at: int, spaces: Sequence[Space]) -> list[int]:
-        return self._insert([version_of(draft, recorded_at) for draft in drafts], spaces)
+    def insert(self, drafts: Sequence[Draft], recorded_at: int) -> list[int]:
+        return self._insert([version_of(draft, recorded_at) for draft in drafts])
 
-    def restore(self, versions: Sequence[Told], spaces: Sequence[Space]) -> None:
-        self._insert(versions, spaces)
+    def restore(self, versions: Sequence[Told]) -> None:
+        with self.transaction():
+            self._insert(versions)
+            ids = list(dict.fromkeys(told.id for told in versions))
+            for start in range(0, len(ids), _BLOCK):
+                text, values = self._among("id", [bytes.fromhex(one) for one in ids[start : start + _BLOCK]])
+                twice = self._run(
+                    f"SELECT id FROM records WHERE {text} AND replaced_at IS NULL GROUP BY id HAVING count(*) > 1 LIMIT 1",
+                    values,
+                )
+                if twice:
+                    raise UsageError(
+                        f"the id {bytes(twice[0][0]).hex()} is taken: versions of one record cannot be mixed into another"
+                    )
 
-    def _insert(self, versions: Sequence[Told], spaces: Sequence[Space]) -> list[int]:
+    def _insert(self, versions: Sequence[Told]) -> list[int]:
         with self.transaction():
             rows = self._next_rows(len(versions))
             self._refuse_used([told.id for told in versions if told.version == 1])
             self._write(rows, versions)
-            self._queue(rows, spaces)
+            self._queue(rows)
         return list(rows)
 
     def _refuse_used(self, ids: Sequence[str]) -> None:
@@ -162,11 +174,11 @@ class SqlDatabase(Database):
             bytes.fromhex(told.parent) if told.parent else None,
         )
 
-    def _queue(self, rows: Sequence[int], spaces: Sequence[Space]) -> None:
-        for space in spaces:
+    def _queue(self, rows: Sequence[int]) -> None:
+        for space in self.spaces():
             self._run_many("INSERT INTO queue (space, row_id) VALUES (?, ?)", [(space.number, row) for row in rows])
 
-    def replace(self, old: Told, new: Draft, at: int, closed_to: int, spaces: Sequence[Space]) -> int:
+    def replace(self, old: Told, new: Draft, at: int, closed_to: int) -> int:
         with self.transaction():
             row = self._next_rows(1)[0]
             self._run(
@@ -174,7 +186,7 @@ class SqlDatabase(Database):
                 [at, closed_to if old.valid_to is None else min(closed_to, old.valid_to), old.row],
             )
             self._write([row], [replace(version_of(new, at, old.version + 1), uses=old.uses, used_at=old.used_at)])
-            self._queue([row], spaces)
+            self._queue([row])
             for space in self.spaces():
                 self._vectors_changed(space, [old.row], present=False)
         return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
 import uuid
@@ -20,13 +21,17 @@ from remanence.store.database import care, schema
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound
 from remanence.store.database.shortlist import shortlist
-from remanence.store.database.sidecar import Sidecar
+from remanence.store.database.sidecar import INDEXES, Sidecar
 from remanence.store.database.sql import SqlDatabase
 from remanence.store.record import Removal
+from remanence.store.retrieve.terms import folded, stem
 from remanence.store.where import Filter
 
 PATIENCE = 60.0
 """Seconds that one process waits for another's write to end."""
+
+_PIECES = re.compile("[^\\W_\u19b0-\u19c0\u19c8\u19c9\u1cf2\u1cf3]+")
+"""What FTS5 takes as one word each; those letters (of New Tai Lue and Vedic) it takes as spaces."""
 
 _SHORTLIST = 300
 """How many rows full text ranks by BM25 at least, of those that hold the rarest terms."""
@@ -45,6 +50,8 @@ class SqliteDatabase(SqlDatabase):
         The file; made if it is not there and `create` allows it.
     create:
         Whether a missing file is made.
+    index:
+        How the vectors of a large store are searched: ``lists`` (by cluster, no bytes more) or ``spann``.
     durable:
         Whether a commit waits for the disk; False only where losing the file loses nothing.
 
@@ -56,8 +63,12 @@ class SqliteDatabase(SqlDatabase):
 
     dialect = "sqlite"
 
-    def __init__(self, path: str | os.PathLike[str], *, create: bool = True, durable: bool = True) -> None:
-        self.durable = durable
+    def __init__(
+        self, path: str | os.PathLike[str], *, create: bool = True, index: str = "lists", durable: bool = True
+    ) -> None:
+        if index not in INDEXES:
+            raise UsageError(f"there is no index {index!r} for vectors: choose one of {', '.join(INDEXES)}")
+        self.index, self.durable = index, durable
         self.path = Path(path).absolute()
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
@@ -107,6 +118,7 @@ class SqliteDatabase(SqlDatabase):
         made.execute("PRAGMA foreign_keys = ON")
         made.execute("PRAGMA temp_store = MEMORY")
         made.execute("PRAGMA cache_size = -65536")
+        made.create_function("lowered", 1, _lowered, deterministic=True)
         return made
 
     def _prepare(self) -> None:
@@ -182,13 +194,15 @@ class SqliteDatabase(SqlDatabase):
             raise self._told_error(error) from None
 
     def _told_error(self, error: sqlite3.DatabaseError) -> Exception:
+        if "UNIQUE constraint failed: records.id" in str(error):
+            return UsageError("the id of a record is taken: use revise to write a new version of that record")
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.InterfaceError):
             return error
         if "locked" in str(error) or "busy" in str(error):
             return StateError(
                 f"another process has been writing to {self.path} for more than {PATIENCE:.0f} seconds: try again later"
             )
-        if "full" in str(error):
+        if "disk is full" in str(error):
             return StateError(f"the disk of {self.path} is full: nothing of this was written, free some space")
         return self._unreadable(error)
 
@@ -243,7 +257,7 @@ class SqliteDatabase(SqlDatabase):
         if value is None:
             return f"{found} IS {'NOT ' if operator != '=' else ''}NULL", [place]
         if operator == "contains":
-            return f"instr(lower({found}), lower(?)) > 0", [place, str(value)]
+            return self.contains(found, str(value))[0], [place, str(value)]
         if isinstance(value, bool):
             value = int(value)
         if operator == "!=":
@@ -255,7 +269,9 @@ class SqliteDatabase(SqlDatabase):
         return "EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = ?)", [tag]
 
     def contains(self, column: str, text: str) -> Bound:
-        return f"instr(lower({column}), lower(?)) > 0", [text]
+        # SQLite's own lower knows the letters of ASCII only
+        lower = "lower" if text.isascii() else "lowered"
+        return f"instr({lower}({column}), {lower}(?)) > 0", [text]
 
     def _make_space_tables(self, space: Space) -> None:
         self._run(f"CREATE TABLE vectors_{space.number} (row_id INTEGER PRIMARY KEY, vector BLOB NOT NULL)")
@@ -289,7 +305,7 @@ class SqliteDatabase(SqlDatabase):
     # Search
 
     def words(self, terms: Sequence[str], k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
-        asked = ['"' + term.replace('"', '""') + '"' for term in terms]
+        asked = list(dict.fromkeys(f'"{piece}"' for term in terms for piece in _PIECES.findall(term)))
         held = [self._rows("SELECT rowid FROM words WHERE words MATCH ?", [one]) for one in asked]
         total = self._run("SELECT max(row_id) FROM records")[0][0] or 0
         rows = self._best_admitted(shortlist(held, total), max(_SHORTLIST, 4 * k), k, wanted)
@@ -320,13 +336,13 @@ class SqliteDatabase(SqlDatabase):
         return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
 
     def frequencies(self, terms: Sequence[str]) -> list[int]:
+        stems = [stem(folded(term)) for term in terms]
         found = dict(
             self._run(
-                "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))",
-                [json.dumps(list(terms))],
+                "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))", [json.dumps(stems)]
             )
         )
-        return [int(found.get(term, 0)) for term in terms]
+        return [int(found.get(one, 0)) for one in stems]
 
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         if wanted.plain:
@@ -347,6 +363,10 @@ class SqliteDatabase(SqlDatabase):
         if space.number not in made:
             made[space.number] = Sidecar(self, space)
         return made[space.number]
+
+    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        done = [self._sidecar(space).settle(progress) for space in self.spaces()]
+        return any(done)
 
     def purge_index(self) -> bool:
         """Let nothing of deleted vectors remain in the dense index; whether that is done."""
@@ -375,3 +395,7 @@ class SqliteDatabase(SqlDatabase):
             )
             sizes["database" if file == self.path else part] += file.stat().st_size
         return {**self._counts(), "bytes": sizes}
+
+
+def _lowered(value: str | float | None) -> str | None:
+    return None if value is None else str(value).lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from remanence.store.language.tasks import Fact, Operation
-from remanence.store.language.words import NEGATIONS, contained, content, listed, overlap, sentences, stems
+from remanence.store.language.words import NEGATIONS, STOP, contained, content, listed, overlap, sentences, stems
 
 SINGLE = frozenset(
     ["lives in", "works at", "works as", "studies at", "is called", "is aged", "is married to", "is dating", "is from"]
@@ -29,7 +29,8 @@ _JOINED = re.compile(
     r"|lives?|have|has|likes?|loves?|hates?|am|is|was|went)\b)",
 )
 _CLAUSES = re.compile(
-    r";\s+|,?\s+(?:and|but|so|because|since|while)\s+(?=(?:I|we|my|he|she|they)(?:\b|'))", re.IGNORECASE
+    r";\s+|,\s+(?=(?:I|we|my)\b)|,?\s+(?:and|but|so|because|since|while)\s+(?=(?:I|we|my|he|she|they)(?:\b|'))",
+    re.IGNORECASE,
 )
 _NAME = r"[A-ZÀ-Þ][\w'-]*(?:\s+[A-ZÀ-Þ][\w-]*)?"
 _SUBJECT = re.compile(
@@ -40,13 +41,16 @@ _SUBJECT = re.compile(
 _SHORT = {"m": "am", "re": "are", "ve": "have", "s": "is", "d": "would", "ll": "will"}
 _ADVERBS = re.compile(
     r"^(?:(?:just|recently|now|really|finally|also|still|currently|always|already|actually|usually|often|even|totally|"
-    r"absolutely|kind of|sort of|do|did|both|officially|soon)\s+)+",
+    r"absolutely|all|[a-z]+ly|kind of|sort of|do|did|both|officially|soon)\s+)+",
     re.IGNORECASE,
 )
 _TAIL = re.compile(
     r"(?:\s*,?\s*(?:now|any ?more|any longer|nowadays|these days|at the moment|lately|recently|too|as well|currently))+[.!]*$",
     re.IGNORECASE,
 )
+_NOBODY = STOP - {"i", "we", "my", "the", "user", "speaker"}
+"""Words that begin a sentence with a capital and are nobody's name."""
+_PARTICIPLE = re.compile(r"[a-z]{3,}ed")
 _PARTICLES = "in|at|as|for|with|to|on|about|from|of|into|by"
 _VERBS = listed(
     """died dies smoke smokes smoked am are is was were be been have has had got get gets live lives lived work works worked move moves moved like likes
@@ -69,6 +73,9 @@ _PAST = listed(
 _NEGATED = re.compile(
     r"^(?:(?:do|does|did|is|are|am|was|were|has|have|had|wo|would|ca|could|should)(?:n['’]t| not)|cannot|no longer|never|not)\s+",
     re.IGNORECASE,
+)
+_MODAL = re.compile(
+    r"(?:will|would|can|could|should|might|may|do|does|did|am|is|are|was|were|has|have|had)(?: not)?", re.IGNORECASE
 )
 _ENDED = re.compile(
     r"^(?:used to|(?:have |has )?(?:stopped|quit|gave up|given up)(?=\s+\w+ing\b)|(?:broke up|split up)(?= with)|divorced)\s*",
@@ -182,7 +189,9 @@ def _clause(clause: str, speaker: str) -> tuple[str, str] | None:
         subject, rest = tried["subject"], tried["rest"] or _spelled(tried["short"])
         rest = _ADVERBS.sub("", rest)
         first = rest.split(" ", 1)[0].lower()
-        if first in _VERBS or subject in {"I", "We", "we"} or (first.endswith("ed") and len(first) > 4):
+        if subject.split("'")[0].lower() in _NOBODY:
+            return None
+        if first in _VERBS or (subject in {"I", "We", "we"} and first not in STOP) or _PARTICIPLE.fullmatch(first):
             return _who(subject, speaker), rest
         # A longer subject, as in "my little sister …": take one word more.
         more = re.match(rf"^{re.escape(subject)}\s+\S+", clause)
@@ -232,6 +241,9 @@ def _predicate(subject: str, rest: str) -> Fact | None:
             return _fact(subject, relation, rest[match.end() :], (negated is not None or over) != no)
     # "has finished the book" says what "finished the book" says.
     rest = re.sub(r"^(?:have|has) (?:just |been )?(?=\w+(?:ed|ing)\b)", "", rest)
+    rest = re.sub(r"^(?:have|has|had) been\s+", "has been ", rest)
+    if _MODAL.fullmatch(rest):
+        return None
     match = re.match(rf"^(?P<verb>\S+)(?:\s+(?P<particle>{_PARTICLES})(?=\s))?\s+(?P<object>.+)$", rest, re.DOTALL)
     if match is None:
         alone = rest.strip().lower()
@@ -258,7 +270,7 @@ def _third(verb: str) -> str:
     fixed = {"am": "is", "are": "is", "have": "has", "were": "was", "do": "does", "go": "goes"}
     if verb in fixed:
         return fixed[verb]
-    if verb in {"will", "would", "can", "could", "should", "might", "may", "is", "was"} or verb in _PAST:
+    if verb in {"will", "would", "can", "could", "should", "might", "may", "is", "was", "been", "be"} or verb in _PAST:
         return verb
     if verb.endswith(("ed", "ing", "s")) and not verb.endswith("ss"):
         return verb

@@ -75,6 +75,8 @@ class Candidates:
 
     def spread(self, values: Array, scale: float) -> Array:
         """For each candidate the sum of its neighbours' values (…, records), each times exp(-distance / scale)."""
+        if not len(self):
+            return values
         one, other, distance = self.pairs
         weights = np.exp(-np.abs(distance) / scale)
         rows = values.reshape(-1, len(self))

@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 POSTINGS = 20_000
 """How many occurrences full-text search may have to rank: the commonest terms of a question are left out beyond."""
 
+LOOKED_AT = 5_000
+"""Characters of a candidate that are compared with the question once full text has found it: some thousand words."""
+
 _STOP = """
     a about above after again against all am an and any are aren as at be because been before being below between
     both but by can could couldn d did didn do does doesn doing don down during each few for from further had hadn has
@@ -128,7 +131,7 @@ def rarity(frequencies: Sequence[int], total: int) -> Array:
 
 
 def occurrences(asked: Sequence[str], texts: Sequence[str]) -> Array:
-    """How often each term occurs in each text, whatever its ending: (terms, texts).
+    """How often each term occurs in each text's first characters, whatever its ending: (terms, texts).
 
     Example
     -------
@@ -138,7 +141,7 @@ def occurrences(asked: Sequence[str], texts: Sequence[str]) -> Array:
     found = np.zeros((len(asked), len(texts)))
     stems = {stem(term): number for number, term in enumerate(asked)}
     beginnings = tuple(_beginning(one) for one in stems)
-    lines = folded("\n".join(text.replace("\n", " ") for text in texts)).split("\n") if texts else []
+    lines = folded("\n".join(text[:LOOKED_AT].replace("\n", " ") for text in texts)).split("\n") if texts else []
     every = [_WORD.findall(line) if any(one in line for one in beginnings) else [] for line in lines]
     numbers = {
         word: number
