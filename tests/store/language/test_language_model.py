@@ -13,7 +13,7 @@ pytest.importorskip("openai")
 
 from remanence.errors import EndpointError, MissingExtra, UsageError
 from remanence.store.language import Asking, LanguageModel, language
-from remanence.store.language.model import read
+from remanence.store.language.answers import read
 from remanence.store.language.tasks import Decision, Note, Verdict, Words
 
 KEY = "sk-very-secret-0123456789"
