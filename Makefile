@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := dev,data,text,log,cluster,postgres
+EXTRAS := dev,data,text,lm,store,log,cluster,postgres
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test lint soak claims bench clean

@@ -13,7 +13,16 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parents[1]
-PARTS = {"loop": "below", "stack": "above", "peers": "above", "memory": "below", "startup": "below"}
+PARTS = {
+    "loop": "below",
+    "stack": "above",
+    "peers": "above",
+    "memory": "below",
+    "startup": "below",
+    "encoder": "above",
+    "finding": "above",
+    "graph": "above",
+}
 """What is measured, and on which side of its target a figure has to lie."""
 
 

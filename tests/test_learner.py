@@ -108,3 +108,17 @@ def test_er_forgets_ids_in_its_memory_and_says_that_weights_remain(digits):
 
 def test_updates_add_up():
     assert total([Update(1, 2, 3, 4, 5), Update(1, 1, 1, 1, 1)]) == Update(2, 3, 4, 5, 6)
+
+
+def test_a_session_of_a_module_of_ones_own_shares_nothing_with_it(digits):
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 7), torch.nn.ReLU(), torch.nn.Linear(7, 10))
+    learner = rm.make("er", digits, model=net, size=20)
+    first, second, *_ = digits.experiences()
+    learner.learn(first).snapshot("then")
+    session = learner.session()
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    assert "snapshots" not in session.footprint().bytes
+    session.learn(second)
+    assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+    assert set(session.predict(digits.tests[0].x).classes) == {0, 1, 2, 3}
+    learner.restore("then")

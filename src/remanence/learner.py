@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -289,9 +289,20 @@ class Learner(nn.Module):
         return self._answer(x, task)
 
     def session(self) -> Self:
-        """A copy that goes its own way from here: what it learns or forgets does not reach this learner."""
+        """A copy that goes its own way from here: what it learns or forgets does not reach this learner.
+
+        Snapshots stay behind.
+        """
+        from remanence.systems import build
+
         with self._lock:
-            return copy.deepcopy(self, {id(self._lock): threading.RLock()})
+            if self.recipe is None or self.recipe.model == "own":
+                made = copy.deepcopy(self, {id(self._lock): threading.RLock(), id(self._snapshots): {}})
+            else:  # as a saved learner comes back, so that what lies in files is copied, too
+                made = cast(Self, build(self.recipe))
+                tensors, structure = self._state()
+                made._set_state({name: tensor.clone() for name, tensor in tensors.items()}, copy.deepcopy(structure))
+            return made
 
     def _check_questions(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):

@@ -22,7 +22,8 @@ CLAIM = Claim(
         "naive": {"lr": [0.01, 0.03, 0.1, 0.3]},
     },
     budget="5MB",
-    equal="bytes: a network as large as the memory of about 1,600 rows; the labelled rows, of which naive makes ten passes",
+    equal="bytes: a network as large as the memory of about 1,600 rows; the labelled rows, of which naive makes ten passes. "
+    "On a seed of the search the same neighbours have 0.47 before they are asked about the other domains, and 0.63 after",
     reduced="one labelled domain of 1,000 digits and nine others, 10° further each, instead of several labelled ones; "
     "pixels instead of a trained encoder's features; no other method of test-time adaptation is here to compare with",
 )

@@ -31,7 +31,7 @@ def forget(store: Store, record: str | Iterable[str] | None, where: Any, scope: 
         ids = list(dict.fromkeys(told.id for told in store.database.find(every)))
     ids += [one for one in store.database.made_from(ids) if one not in set(ids)]
     texts = _texts(store, ids)
-    versions = store.database.delete(ids, _fingerprints(store, texts))
+    versions = store.database.delete(ids, _fingerprints(store, texts + _graph_texts(store, ids)))
     places, checked = purge(store, texts)
     return Receipt(tuple(ids), len(ids), versions, places, checked)
 
@@ -41,6 +41,18 @@ def _texts(store: Store, ids: list[str]) -> list[str]:
     for one in ids:
         found |= dict.fromkeys(told.text for told in store.database.history(one))
     return list(found)
+
+
+def _graph_texts(store: Store, ids: list[str]) -> list[str]:
+    """What a memory that walks a graph had encoded for the sake of these records: phrases and facts."""
+    from remanence.store.retrieve.graph import encoded_for
+    from remanence.store.retrieve.recognise import facts_told, sources
+
+    every = sources(store.database)
+    versions = [told for one in ids for told in store.database.history(one)] if every else []
+    return list(
+        dict.fromkeys(text for source in every for told in versions for text in encoded_for(facts_told(told, source)))
+    )
 
 
 def _fingerprints(store: Store, texts: list[str]) -> list[str]:

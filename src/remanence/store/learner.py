@@ -56,6 +56,8 @@ class TextMemory(Learner):
     takes: ClassVar[frozenset[str] | None] = frozenset()
     kind: ClassVar[str] = "files"
     batch_size = 1
+    probes = 2
+    """How often it is asked within an experience: every question is a search, and records come one by one."""
 
     def __init__(self, memory: Memory, metric: str, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
@@ -159,7 +161,9 @@ class TextMemory(Learner):
         if space is None:
             raise StateError("the store of a text memory has no encoder: make the learner anew")
         _, vectors = self.store.database.vectors(space, np.array(rows, dtype=np.int64))
+        learned = {f"learned.{name}": torch.from_numpy(array.copy()) for name, array in self.memory.arrays().items()}
         return {
+            **learned,
             "records": torch.frombuffer(bytearray(text), dtype=torch.uint8)
             if text
             else torch.empty(0, dtype=torch.uint8),
@@ -183,6 +187,10 @@ class TextMemory(Learner):
             rows = self.store.database.matching(Filter(scope=None, history=True))
             self.store.database.put_vectors(space, rows, tensors["state.vectors"].numpy())
         self.memory.set_state(_plain(structure["memory"]))
+        prefix = "state.learned."
+        self.memory.set_arrays(
+            {n.removeprefix(prefix): t.numpy().copy() for n, t in tensors.items() if n.startswith(prefix)}
+        )
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def open(
     *,
     encoder: str | Encoder | None = "auto",
     precision: str = "float32",
+    index: str = "lists",
     language: str | Language | None = None,
     background: bool = True,
     create: bool = True,
@@ -35,6 +36,8 @@ def open(
         an object with ``name``, ``dimension`` and ``encode``, or None to read by words alone.
     precision:
         How vectors of a new store are kept, ``float32`` or ``float16``.
+    index:
+        How the vectors of a large store in a file are searched: ``lists`` or ``spann``.
     language:
         What consolidation asks for summaries and facts: the name of a model behind an OpenAI-compatible endpoint
         (its address and key from OPENAI_BASE_URL and OPENAI_API_KEY), or None for rules.
@@ -59,7 +62,7 @@ def open(
     ...     len(store)
     0
     """
-    database = database_of(address, create)
+    database = database_of(address, create, index)
     try:
         return Store(
             database,
@@ -73,7 +76,7 @@ def open(
         raise
 
 
-def database_of(address: str | os.PathLike[str], create: bool) -> Database:
+def database_of(address: str | os.PathLike[str], create: bool, index: str = "lists") -> Database:
     """The database at an address."""
     text = os.fspath(address)
     if not isinstance(text, str) or not text:
@@ -89,7 +92,7 @@ def database_of(address: str | os.PathLike[str], create: bool) -> Database:
         raise UsageError(f"a store cannot lie at {kind}://: give a path, or postgresql://user@host/database")
     from remanence.store.database.sqlite import SqliteDatabase
 
-    return SqliteDatabase(text, create=create)
+    return SqliteDatabase(text, create=create, index=index)
 
 
 def recorded_encoder(database: Database) -> str | None:

@@ -1,6 +1,7 @@
 """Streams: where experience comes from, and what of it is disclosed."""
 
 from remanence.streams.blurry import blur
+from remanence.streams.cases import working
 from remanence.streams.corruptions import imbalance, limit, noise
 from remanence.streams.disclosing import disclose, online, unlabelled
 from remanence.streams.experience import (
@@ -65,4 +66,5 @@ __all__ = [
     "unlabelled",
     "whole",
     "with_seed",
+    "working",
 ]

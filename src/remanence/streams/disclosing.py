@@ -115,7 +115,7 @@ def unlabelled(stream: str | Stream, after: Experiences = 1) -> Stream:
     Raises
     ------
     UsageError
-        If boundaries are hidden, or no experience would be left without labels.
+        If boundaries are hidden, no experience would be left without labels, or examples have none.
 
     Example
     -------
@@ -131,6 +131,8 @@ def unlabelled(stream: str | Stream, after: Experiences = 1) -> Stream:
     base = start(stream)
     if not base.disclosure.boundaries:
         raise UsageError(f"unlabelled needs boundaries, which the stream {base.name} hides: tell them")
+    if base.task.kind == "retrieval":
+        raise UsageError(f"the examples of {base.name} are records, which have no labels to hide: leave unlabelled out")
     if after >= len(base):
         raise UsageError(
             f"labels were to end after {after} experiences, {base.name} has {len(base)}: give a smaller number"

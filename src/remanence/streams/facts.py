@@ -132,6 +132,7 @@ def changing(
     changes: Annotated[float, Field(ge=0, le=1, description="the chance that a fact changes in a session")] = 0.12,
     mentions: Annotated[float, Field(ge=0, le=1, description="the chance that a fact is mentioned again")] = 0.08,
     chatter: Annotated[int, Field(ge=0, description="turns of small talk of each person in a session")] = 1,
+    k: Annotated[int, Field(ge=1, description="records that an answer may name")] = 1,
     *,
     seed: Seed = 0,
 ) -> Stream:
@@ -146,6 +147,8 @@ def changing(
         The source ``facts``.
     sessions, people, changes, mentions, chatter:
         The size of the talk; see the ranges above.
+    k:
+        How many records an answer may name; it is right if any of them is evidence.
     seed:
         From which everything is drawn.
 
@@ -164,8 +167,8 @@ def changing(
         "chatter": chatter,
         "seed": seed,
     }
-    recipe = recorded(base, "changing", options)
-    drawn = question_stream("facts/changing", talk(**options), "hit@1", recipe or {})
+    recipe = recorded(base, "changing", {**options, "k": k})
+    drawn = question_stream("facts/changing", talk(**options), f"hit@{k}", recipe or {})
     return replace(drawn, recipe=recipe)
 
 

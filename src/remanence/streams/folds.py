@@ -48,7 +48,7 @@ def fold(
         raise UsageError(f"{base.name} asks no questions, which fold would part: choose another scenario")
     tests = []
     for test in base.tests:
-        asked = torch.arange(seed % folds, len(test.y), folds)
+        asked = torch.arange(len(test.y))[seed % folds :: folds]
         if not len(asked):
             raise UsageError(f"{test.name} has {len(test.y)} questions, too few for {folds} folds: ask for fewer")
         tests.append(replace(test, x=test.x[asked], y=test.y[asked]))

@@ -56,8 +56,8 @@ def parse(
     maker = next((name for name, _ in wanted if name in MAKES_EXPERIENCES), None)
     if maker is None and usual != "split":
         if experiences is not None:
-            option = "with the option sessions of the scenario changing" if usual else "by nothing"
-            raise UsageError(f"the experiences of {source} are set {option}: leave --experiences out")
+            how = f"set by an option of the scenario {usual}" if usual else "what they are"
+            raise UsageError(f"the experiences of {source} are {how}: leave --experiences out")
         if usual and all(name != usual for name, _ in wanted):
             wanted.insert(0, (usual, {}))
     elif maker is None:

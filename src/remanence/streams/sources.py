@@ -164,8 +164,16 @@ SOURCES: dict[str, Source] = {
             kind="made-up talk",
             experiences=12,
             licence="made by this library",
-            loader=lambda source: _facts(source),
+            loader=lambda source: _drawn(source),
             scenario="changing",
+        ),
+        Source(
+            "cases",
+            kind="made-up tasks",
+            experiences=8,
+            licence="made by this library",
+            loader=lambda source: _drawn(source),
+            scenario="working",
         ),
     )
 }
@@ -300,8 +308,8 @@ def _musique(source: Source) -> Stream:
     return passages.load(folders.pop())
 
 
-def _facts(source: Source) -> Stream:
-    """Nothing yet: the scenario `changing` draws the talk."""
+def _drawn(source: Source) -> Stream:
+    """Nothing yet: the source's scenario draws what there is."""
     return Stream(
         source.name, [], [], Task("retrieval", "hit@1"), (1,), recipe={"source": source.name, "scenarios": []}
     )

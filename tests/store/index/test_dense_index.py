@@ -254,6 +254,41 @@ def test_leavings_of_one_who_died_before_the_header_are_deleted(tmp_path):
     assert not any(b"\x55" * 100 in path.read_bytes() for path in index.files())
 
 
+def test_what_one_who_died_put_in_beyond_the_highest_is_removed_too(tmp_path, monkeypatch):
+    index = opened(tmp_path)
+    vectors = unit(3)
+    index.apply(np.array([1]), vectors[:1], NONE, applied=1)
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(header, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            index.apply(np.array([900, 3000]), vectors[1:], NONE, applied=2)
+    assert index.rows().tolist() == [1]
+    index.apply(np.array([5000]), vectors[:1], np.array([900, 3000]), applied=3)
+    assert index.rows().tolist() == [1, 5000]
+    held = b"".join(path.read_bytes() for path in index.files())
+    assert not any(code.tobytes() in held for code in quantise(vectors[1:])[0])
+
+
+def test_a_rebuilding_that_fails_leaves_what_was_there(tmp_path):
+    index = opened(tmp_path)
+    vectors = unit(10)
+    index.apply(np.arange(1, 11), vectors, NONE, applied=1)
+    before = [path.name for path in index.files()]
+
+    def blocks():
+        yield np.arange(1, 6), vectors[:5]
+        raise OSError("the database went away")
+
+    with pytest.raises(OSError, match="went away"):
+        index.rebuild(blocks(), applied=2)
+    assert [path.name for path in index.files()] == before
+    assert (len(index), index.applied) == (10, 1)
+
+
 @pytest.mark.parametrize(
     ("rows", "vectors", "removed", "message"),
     [

@@ -1,10 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from remanence.errors import UsageError
+from remanence.errors import MissingExtra, UsageError
 from remanence.store.index import codes as module
 from remanence.store.index.codes import Best, gather, inverse_lengths, products, quantise, scan
 
@@ -63,11 +65,11 @@ def test_empty_places_do_not_displace_rows_that_point_away():
     assert best[0].ordered()[0].tolist() == [7, 3]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     hnp.arrays(
         np.float32,
-        st.tuples(small, st.integers(1, 50)),
+        st.tuples(st.integers(1, 4), st.integers(1, 50)),
         elements=st.floats(-1, 1, width=32).filter(lambda x: abs(x) > 1e-3 or x == 0),
     ).filter(lambda x: bool((np.abs(x).max(axis=1) > 0).all()))
 )
@@ -99,3 +101,12 @@ def test_no_vectors_are_no_codes():
     assert codes.shape == (0, 7)
     assert lengths.shape == (0,)
     assert products(codes, np.ones((2, 7), dtype=np.int8)).shape == (2, 0)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    module._kernels.cache_clear()
+    monkeypatch.setitem(sys.modules, "numkong", None)
+    with pytest.raises(MissingExtra, match=r"remanence\[store\]"):
+        products(np.ones((2, 4), dtype=np.int8), np.ones((1, 4), dtype=np.int8))
+    monkeypatch.undo()
+    assert products(np.ones((2, 4), dtype=np.int8), np.ones((1, 4), dtype=np.int8)).tolist() == [[4, 4]]

@@ -123,5 +123,6 @@ def test_any_text_is_borne(text: str) -> None:
 
 def test_long_texts_are_read_in_linear_time() -> None:
     # each of these made a naive pattern quadratic
-    for piece in ("A ", "a, ", "(", '"', "``", "A-", "1.", "Of of "):
+    for piece in ("A ", "a, ", "(", '"', "``", "A-", "1.", "Of of ", "In ", "A. ", "It was a ", "a\n"):
         triples(piece * 10_000)
+        triples(f"Title\n{piece * 10_000}")

@@ -187,7 +187,7 @@ class Database(ABC):
 
     @abstractmethod
     def frequencies(self, terms: Sequence[str]) -> list[int]:
-        """In how many versions each term occurs (about)."""
+        """In how many versions each word occurs with any ending (about)."""
 
     # Care
 

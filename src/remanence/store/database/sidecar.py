@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from remanence.errors import StateError
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.index.dense import DenseIndex
+from remanence.store.index.spann import Spann
 from remanence.store.where import EVERYTHING, Filter
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 REFINED = 40
 """How many of the index's best are compared again by their whole vectors."""
 
+APPROXIMATE_FROM = 150_000
+"""Vectors from which an approximate index pays; see docs/store-index.md for how that was measured."""
+
+INDEXES = ("lists", "spann")
 _BLOCK = 20_000
 
 
@@ -33,7 +38,8 @@ class Sidecar:
     def __init__(self, database: SqliteDatabase, space: Space) -> None:
         self.database, self.space = database, space
         folder = database.path.with_name(f"{database.path.name}-index") / str(space.number)
-        self.index = DenseIndex(folder, space.dimension, f"{database.identity} {space.name}")
+        spann = Spann() if database.index == "spann" else None
+        self.index = DenseIndex(folder, space.dimension, f"{database.identity} {space.name}", spann=spann)
 
     def search(self, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         """The nearest current versions that a filter admits, by their whole vectors."""
@@ -114,6 +120,14 @@ class Sidecar:
             after = found[-1][0]
             rows = np.fromiter((row for row, _ in found), dtype=np.int64, count=len(found))
             yield rows, self.database._vectors_out([vector for _, vector in found], self.space)
+
+    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Put a large store's vectors in lists, or again where many were added since; whether there was any to do."""
+        self.catch_up()
+        if len(self.index) < APPROXIMATE_FROM or self.index.approximate.state == "ready":
+            return False
+        told = None if progress is None else lambda what, share: progress(round(100 * share), 100)
+        return self.index.build_approximate(told)
 
     def purge(self) -> bool:
         """Let no file hold what was removed; whether that is done."""

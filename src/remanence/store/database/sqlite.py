@@ -21,9 +21,10 @@ from remanence.store.database import care, schema
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound
 from remanence.store.database.shortlist import shortlist
-from remanence.store.database.sidecar import Sidecar
+from remanence.store.database.sidecar import INDEXES, Sidecar
 from remanence.store.database.sql import SqlDatabase
 from remanence.store.record import Removal
+from remanence.store.retrieve.terms import folded, stem
 from remanence.store.where import Filter
 
 PATIENCE = 60.0
@@ -49,6 +50,8 @@ class SqliteDatabase(SqlDatabase):
         The file; made if it is not there and `create` allows it.
     create:
         Whether a missing file is made.
+    index:
+        How the vectors of a large store are searched: ``lists`` (by cluster, no bytes more) or ``spann``.
     durable:
         Whether a commit waits for the disk; False only where losing the file loses nothing.
 
@@ -60,8 +63,12 @@ class SqliteDatabase(SqlDatabase):
 
     dialect = "sqlite"
 
-    def __init__(self, path: str | os.PathLike[str], *, create: bool = True, durable: bool = True) -> None:
-        self.durable = durable
+    def __init__(
+        self, path: str | os.PathLike[str], *, create: bool = True, index: str = "lists", durable: bool = True
+    ) -> None:
+        if index not in INDEXES:
+            raise UsageError(f"there is no index {index!r} for vectors: choose one of {', '.join(INDEXES)}")
+        self.index, self.durable = index, durable
         self.path = Path(path).absolute()
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
@@ -329,13 +336,13 @@ class SqliteDatabase(SqlDatabase):
         return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
 
     def frequencies(self, terms: Sequence[str]) -> list[int]:
+        stems = [stem(folded(term)) for term in terms]
         found = dict(
             self._run(
-                "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))",
-                [json.dumps(list(terms))],
+                "SELECT term, doc FROM vocabulary WHERE term IN (SELECT value FROM json_each(?))", [json.dumps(stems)]
             )
         )
-        return [int(found.get(term, 0)) for term in terms]
+        return [int(found.get(one, 0)) for one in stems]
 
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         if wanted.plain:
@@ -356,6 +363,10 @@ class SqliteDatabase(SqlDatabase):
         if space.number not in made:
             made[space.number] = Sidecar(self, space)
         return made[space.number]
+
+    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        done = [self._sidecar(space).settle(progress) for space in self.spaces()]
+        return any(done)
 
     def purge_index(self) -> bool:
         """Let nothing of deleted vectors remain in the dense index; whether that is done."""

@@ -39,6 +39,7 @@ Factory = Callable[..., Encoder]
 _FACTORIES: dict[str, Factory | str] = {
     "minilm": "remanence.store.encode.packaged:Packaged",
     "sentence-transformers": "remanence.store.encode.sentence_transformers:SentenceTransformers",
+    "compatible": "remanence.store.encode.compatible.encoder:HeadEncoder",
     "openai": "remanence.store.encode.endpoint:Endpoint",
 }
 _STAMP = re.compile(r"(?:@(?P<version>[\w.]+))?#(?P<dimension>[1-9]\d*)$")

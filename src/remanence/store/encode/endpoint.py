@@ -114,6 +114,8 @@ class Endpoint:
         self._client = openai.OpenAI(api_key=key or "none", base_url=url, timeout=timeout, max_retries=retries)
         self._spent, self._lock = Spent(), threading.Lock()
         self.dimension = dimension or len(self._asked([" "])[0])
+        if not self.dimension:
+            raise EndpointError(f"{self._who()} gave a vector without numbers: is this a model for embeddings?")
         self.name = f"openai:{model}#{self.dimension}"
 
     @property

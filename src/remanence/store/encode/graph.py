@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.errors import MissingExtra
 from remanence.minilm import EPSILON, HEADS, LAYERS, LONGEST, WIDTH
 
 VERSION = 1
@@ -78,12 +77,10 @@ def bert(weights: dict[str, Array], *, largest: dict[str, Array] | None = None, 
     Inputs ``ids`` (texts, tokens) int64 padded with anything, ``lengths`` (texts) int32, and ``share``
     (texts, 1, tokens) float32, a token's part in the mean; output ``vector`` (texts, 384) of length 1.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtra("onnx", "store", "making the encoder") from None
+    import onnx
+
     graph = _Graph(onnx)
-    x = _embedded(graph, weights)
+    x = _embedded(graph, weights, halved=largest is not None)
     for k in range(LAYERS):
         x = _layer(graph, weights, f"encoder.layer.{k}", x, largest)
     mean = graph("MatMul", ["share", graph("Reshape", [x, "batched"], "last")], "mean")
@@ -112,19 +109,25 @@ def bert(weights: dict[str, Array], *, largest: dict[str, Array] | None = None, 
     return written
 
 
-def _embedded(graph: _Graph, weights: dict[str, Array]) -> str:
-    """Words and positions as rows (texts * tokens, 384); all tokens are of the first type."""
+def _embedded(graph: _Graph, weights: dict[str, Array], *, halved: bool) -> str:
+    """Words and positions as rows (texts * tokens, 384); all tokens are of the first type.
+
+    Vectors of words are most of the file; in 16 bits they are read in half the time, and change nothing to speak of.
+    """
     graph("Shape", ["ids"], "shape")
     graph("ReduceProd", ["shape"], "rows", keepdims=1)
     for name, width in (("batched", WIDTH), ("batched3", 3 * WIDTH)):
         graph("Concat", ["shape", graph.constant(f"{name}.width", np.array([width]))], name, axis=0)
-    words = graph.constant("words", weights["embeddings.word_embeddings.weight"])
+    table = weights["embeddings.word_embeddings.weight"]
+    words = graph("Gather", [graph.constant("words", table.astype(np.float16) if halved else table), "ids"], "read")
+    if halved:
+        words = graph("Cast", [words], "read.whole", to=graph.onnx.TensorProto.FLOAT)
     places = weights["embeddings.position_embeddings.weight"][:LONGEST]
     positions = graph.constant("positions", places + weights["embeddings.token_type_embeddings.weight"][0])
     first = graph.constant("first", np.array([0]))
     graph("Shape", ["ids"], "tokens", start=1, end=2)
     placed = graph("Slice", [positions, first, "tokens", first], "places")
-    x = graph("Add", [graph("Gather", [words, "ids"], "read"), placed], "placed")
+    x = graph("Add", [words, placed], "placed")
     return _normal(graph, weights, "embeddings.LayerNorm", graph("Reshape", [x, _rows_of(graph)], "placed.rows"))
 
 

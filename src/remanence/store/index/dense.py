@@ -7,23 +7,25 @@ reads the header, maps what it names, and maps again when the header has moved o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from remanence.errors import StateError, UsageError
-from remanence.store.index import files, header
-from remanence.store.index.codes import Best, gather, quantise, scan
+from remanence.store.index import files, header, ordered, reading, writing
+from remanence.store.index.clusters import Progress
+from remanence.store.index.codes import Best, quantise, scan
 from remanence.store.index.files import View
 from remanence.store.index.header import Header
+from remanence.store.index.spann import Spann
 
-GATHER = 8
-"""Rows given are picked out one by one where they are at most one in so many; else all are scanned past."""
+APPROXIMATE_FROM = 150_000
+"""Places from which on lists pay, by the measurement in docs/store-index.md."""
 PATIENCE = 120.0
 """Seconds to wait for another process that writes."""
 POLL = 0.002
@@ -37,7 +39,7 @@ class Approximate(NamedTuple):
     Parameters
     ----------
     state:
-        "none", "ready", or "due": so many rows are outside the lists that building again pays.
+        "none", "ready", or "due": so many rows are outside lists that `build_approximate` pays.
     covers:
         Rows up to this one are in lists, as far as there were vectors for them; 0 if none.
     lists:
@@ -63,13 +65,17 @@ class DenseIndex:
         Entries of a vector.
     key:
         Names the store and the encoder (and its version): files written under another key are stale.
+    probes:
+        Lists that a query reads where there are lists (1 or more).
+    spann:
+        Build SPANN's posting lists, and search them, with these settings, instead of lists that cost no bytes.
     patience:
         Seconds to wait while another process writes.
 
     Raises
     ------
     UsageError
-        If the dimension is below 1.
+        If the dimension or the probes are below 1.
 
     Example
     -------
@@ -85,12 +91,25 @@ class DenseIndex:
     [2 1] 3 3
     """
 
-    def __init__(self, folder: Path, dimension: int, key: str, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dimension: int,
+        key: str,
+        *,
+        probes: int = ordered.PROBES,
+        spann: Spann | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
         if dimension < 1:
             raise UsageError(f"a dimension of {dimension} was given: give the entries of a vector, 1 or more")
+        if probes < 1:
+            raise UsageError(f"{probes} probes were given: a query reads 1 list or more")
         self.folder = Path(folder)
         self.dimension = dimension
         self.key = header.digest(key)
+        self.probes = probes
+        self.spann = spann
         self.patience = patience
         self._view: View | None = None
         self._live: tuple[int, int] = (-1, 0)
@@ -121,10 +140,16 @@ class DenseIndex:
     def approximate(self) -> Approximate:
         """What is answered approximately."""
         view = self._now()
-        if view is None or view.lists is None:
-            return Approximate("none", 0, 0, 0 if view is None else view.header.highest)
+        if view is None:
+            return Approximate("none", 0, 0, 0)
         head = view.header
-        outside = max(head.highest + 1, head.ordered) - head.clustered
+        if head.spann:
+            outside = view.end - head.posted
+            due = outside > max(files.STEP, head.posted // 4)
+            return Approximate("due" if due else "ready", head.posted - 1, head.postings, outside)
+        outside = view.end - head.clustered
+        if not head.lists:
+            return Approximate("due" if outside > APPROXIMATE_FROM else "none", 0, 0, outside)
         due = outside > max(files.STEP, head.clustered // 4)
         return Approximate("due" if due else "ready", head.ordered - 1, head.lists, outside)
 
@@ -135,7 +160,7 @@ class DenseIndex:
             return 0
         sequence = view.header.sequence
         if self._live[0] != sequence:
-            self._live = (sequence, int(np.count_nonzero(view.lengths)))
+            self._live = (sequence, int(np.count_nonzero(view.lengths[: view.end])))
         return self._live[1]
 
     @property
@@ -158,10 +183,10 @@ class DenseIndex:
         view = self._now()
         if view is None:
             return np.empty(0, dtype=np.int64)
-        return np.sort(view.rows(np.flatnonzero(view.lengths)))
+        return np.sort(view.rows(view.there()))
 
     def search(
-        self, query: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None
+        self, query: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None, *, exact: bool = False
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k rows closest to a query by their int8 codes, best first, with their cosines.
 
@@ -175,6 +200,8 @@ class DenseIndex:
             How many (1 or more); fewer come back where there are not so many.
         rows:
             The only rows allowed; all by default. They are applied first, and what is left is searched exactly.
+        exact:
+            Read every place even where there are lists.
 
         Shapes
         ------
@@ -187,10 +214,10 @@ class DenseIndex:
         StateError
             If the index is stale.
         """
-        return self.search_many(np.asarray(query)[None], k, rows)[0]
+        return self.search_many(np.asarray(query)[None], k, rows, exact=exact)[0]
 
     def search_many(
-        self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None
+        self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None = None, *, exact: bool = False
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """As `search`, for queries (m, dimension) at once: a list of m pairs."""
         if k < 1:
@@ -200,37 +227,17 @@ class DenseIndex:
         view = self._now()
         if view is not None:
             if rows is not None:
-                self._within(view, codes, best, np.asarray(rows, dtype=np.int64))
+                reading.within(view, codes, best, np.asarray(rows, dtype=np.int64))
+            elif exact:
+                scan(view.codes, view.lengths, codes, best, end=view.end)
             else:
-                self._among_all(view, codes, best)
+                reading.approximately(view, codes, best, self.probes, self.spann)
         found = []
         for one, length in zip(best, lengths, strict=True):
             places, scores = one.ordered()
             kept = view.rows(places) if view is not None else places
             found.append((kept, scores * length))
         return found
-
-    def _among_all(self, view: View, codes: NDArray[np.int8], best: list[Best]) -> None:
-        scan(view.codes, view.lengths, codes, best, end=view.header.highest + 1)
-
-    def _within(self, view: View, codes: NDArray[np.int8], best: list[Best], rows: NDArray[np.int64]) -> None:
-        if len(rows) > 1 and not bool((rows[1:] > rows[:-1]).all()):
-            rows = np.unique(rows)
-        rows = rows[(rows > 0) & (rows <= view.header.highest)]
-        places = view.places(rows)
-        if len(places) * GATHER <= view.header.highest:
-            gather(view.codes, view.lengths, np.sort(places), codes, best)
-            return
-        allowed = np.zeros(view.header.capacity, dtype=np.bool_)
-        allowed[places] = True
-        scan(
-            view.codes,
-            view.lengths,
-            codes,
-            best,
-            end=max(view.header.highest + 1, view.header.ordered),
-            allowed=allowed,
-        )
 
     def apply(
         self,
@@ -246,7 +253,8 @@ class DenseIndex:
         rows, vectors:
             Rows to be found from now on, each once, and their vectors.
         removed:
-            Rows not to be found any more: their codes become zeros in the files. A row in both is removed.
+            Rows not to be found any more: their codes become zeros in the files. A row in both is removed. Name
+            also rows that came and went since the last change applied: one who died may have put them in.
         applied:
             How far the database's change log is in the files after this. Where they are that far already,
             nothing is done, so that one who comes late does not undo what came after.
@@ -277,10 +285,13 @@ class DenseIndex:
             head = self._writable_header()
             if applied is not None and applied <= head.applied:
                 return
-            head = self._enlarged(head, int(rows.max(initial=head.highest)))
+            # A row that one who died put in beyond the highest is taken out like any other.
+            head = writing.enlarged(self.folder, head, int(max(rows.max(initial=head.highest), removed.max(initial=0))))
             view = View.opened(self.folder, head, writable=True)
-            self._put(view, rows, codes, lengths)
-            self._remove(view, removed[removed <= head.highest])
+            head = writing.put(self.folder, view, rows, codes, lengths)
+            writing.remove(self.folder, view, removed)
+            if len(removed):  # what one who died left behind may hold them too
+                files.remove_others(self.folder, head, overwrite=True)
             del view
             header.write(self.header_path, replace(head, applied=head.applied if applied is None else applied))
 
@@ -294,28 +305,100 @@ class DenseIndex:
         applied:
             How far the database's change log was when the blocks began to be read.
         """
-        with self.locked():
-            old = self._header_or_none()
-            generation = self._unused_generation()
+        with self.locked(), self._tidy():
+            generation = files.unused_generation(self.folder)
             head = Header(self.key, self.dimension, generation=generation, applied=applied)
             for rows, vectors in blocks:
                 rows = np.asarray(rows, dtype=np.int64)
                 if rows.min(initial=1) < 1:
                     raise UsageError("a row below 1 was given: rows are counted from 1")
                 codes, lengths = quantise(self._checked(vectors))
-                head = self._enlarged(head, int(rows.max(initial=head.highest)))
+                head = writing.enlarged(self.folder, head, int(rows.max(initial=head.highest)))
                 view = View.opened(self.folder, head, writable=True)
                 view.codes[rows] = codes
                 view.lengths[rows] = lengths
                 del view
-            head = self._enlarged(head, head.highest)
-            files.flush(files.codes_path(self.folder, generation))
-            files.flush(files.lengths_path(self.folder, generation))
-            if old is None:
-                self.header_path.unlink(missing_ok=True)
+            head = writing.enlarged(self.folder, head, head.highest)
+            view = View.opened(self.folder, head, writable=True)
+            files.sync(view.codes, files.codes_path(self.folder, generation))
+            files.sync(view.lengths, files.lengths_path(self.folder, generation))
+            del view
             header.write(self.header_path, head)
+
+    def build_approximate(self, progress: Progress | None = None, *, seed: int = 0) -> bool:
+        """Put the codes in lists by cluster, so that a query need not read them all; False if there is nothing.
+
+        Reading and writing go on while the clusters are found; writing waits while the codes are copied into
+        their new order (or posting lists are written). The copy stands beside the old files until it is whole:
+        for that time they take twice their bytes.
+
+        Parameters
+        ----------
+        progress:
+            Told what is being done and how much of it is, from 0 to 1.
+        seed:
+            Of the sample that the clusters are fitted on.
+        """
+        view = self._now()
+        if view is None or not len(self):
+            return False
+        if self.spann is not None:
+            return self._build_postings(self.spann, view, progress)
+        lists, clustered = ordered.plan(view, seed, progress)
+        with self.locked(), self._tidy():
+            now = self._now()
+            if now is None or now.header.generation != view.header.generation:
+                return False  # rebuilt by another meanwhile: the plan is for rows that may be others
+            head = replace(
+                now.header,
+                generation=files.unused_generation(self.folder),
+                ordered=len(lists.row),
+                clustered=clustered,
+                lists=len(lists.lengths),
+                spann=0,
+                posted=0,
+                postings=0,
+                entries=0,
+            )
+            ordered.copy(now, self.folder, head, lists, progress)
+            writing.renew(self.folder, head)
+            del now
+            header.write(self.header_path, head)
+        return True
+
+    def _build_postings(self, spann: Spann, view: View, progress: Progress | None) -> bool:
+        places = view.there()
+        posted = view.end
+        postings = spann.build(view.rows(places), view.codes[places], view.lengths[places], progress)
+        with self.locked(), self._tidy():
+            now = self._now()
+            if now is None or now.header.generation != view.header.generation:
+                return False
+            # Rows written meanwhile are searched exactly with the newest; rows removed meanwhile come out.
+            late = np.setdiff1d(now.rows(now.there()), view.rows(places))
+            gone = postings.rows[now.lengths[now.places(postings.rows)] == 0]
+            if len(gone):
+                postings.remove(gone)
+            head = replace(
+                now.header,
+                spann=files.unused_generation(self.folder),
+                posted=int(min(posted, late.min(initial=posted))),
+                postings=len(postings.inverse),
+                entries=len(postings.rows),
+            )
+            files.write_postings(files.spann_path(self.folder, head.spann), postings)
+            del now
+            header.write(self.header_path, head)
+        return True
+
+    @contextlib.contextmanager
+    def _tidy(self) -> Iterator[None]:
+        """Whatever happens within, delete the files that the header does not name at the end."""
+        try:
+            yield
+        finally:
             self._view = None
-            files.remove_others(self.folder, generation)
+            files.remove_others(self.folder, self._header_or_none())
 
     def purge(self) -> list[str]:
         """Delete what earlier generations left behind; the names of files that cannot be deleted yet.
@@ -327,7 +410,7 @@ class DenseIndex:
             return []
         with self.locked():
             head = self._header_or_none()
-            left = files.remove_others(self.folder, None if head is None else head.generation)
+            left = files.remove_others(self.folder, head, overwrite=True)
             return [path.name for path in left]
 
     @contextlib.contextmanager
@@ -409,47 +492,8 @@ class DenseIndex:
         if view is not None:
             return view.header
         files.remove_others(self.folder, None)  # of one who died before there was a header
-        return Header(self.key, self.dimension, generation=self._unused_generation())
-
-    def _unused_generation(self) -> int:
-        used = [int(path.name.rpartition(".")[2]) for path in self.files() if path.name.rpartition(".")[2].isdigit()]
-        return max(used, default=0) + 1
-
-    def _enlarged(self, head: Header, highest: int) -> Header:
-        """A header with room for rows up to the highest, and the files so long."""
-        capacity = max(head.capacity, files.capacity_for(highest))
-        if capacity > head.capacity:
-            files.grow(files.codes_path(self.folder, head.generation), capacity * self.dimension)
-            files.grow(files.lengths_path(self.folder, head.generation), capacity * 4)
-        return replace(head, capacity=capacity, highest=max(head.highest, highest))
-
-    def _put(self, view: View, rows: NDArray[Any], codes: NDArray[np.int8], lengths: NDArray[np.float32]) -> None:
-        if not len(rows):
-            return
-        places = view.places(rows)
-        changed = (view.lengths[places] != lengths) | (view.codes[places] != codes).any(axis=1)
-        places, codes, lengths = places[changed], codes[changed], lengths[changed]
-        if not len(places):
-            return
-        view.lengths[places] = 0
-        view.codes[places] = codes
-        # The codes are on disk before anything says that they count.
-        files.sync(view.codes, files.codes_path(self.folder, view.header.generation))
-        view.lengths[places] = lengths
-        files.sync(view.lengths, files.lengths_path(self.folder, view.header.generation))
-
-    def _remove(self, view: View, rows: NDArray[np.int64]) -> None:
-        if not len(rows):
-            return
-        places = view.places(rows)
-        view.lengths[places] = 0
-        view.codes[places] = 0
-        files.sync(view.lengths, files.lengths_path(self.folder, view.header.generation))
-        files.sync(view.codes, files.codes_path(self.folder, view.header.generation))
+        return Header(self.key, self.dimension, generation=files.unused_generation(self.folder))
 
 
 def _same_maps(one: Header, other: Header) -> bool:
-    return (one.generation, one.capacity) == (other.generation, other.capacity)
-
-
-Progress = Callable[[str, float], None]
+    return (one.generation, one.capacity, one.spann) == (other.generation, other.capacity, other.spann)

@@ -7,6 +7,7 @@ that grows is mapped again, one that is replaced has another name.
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from remanence.errors import StateError
 from remanence.store.index.header import Header
+from remanence.store.index.spann import Postings
 
 FIRST = 1024
 STEP = 16384
@@ -42,6 +44,10 @@ def lengths_path(folder: Path, generation: int) -> Path:
 
 def order_path(folder: Path, generation: int) -> Path:
     return folder / f"order.{generation}"
+
+
+def spann_path(folder: Path, generation: int) -> Path:
+    return folder / f"spann.{generation}"
 
 
 def mapped(path: Path, kind: Any, shape: tuple[int, ...], *, offset: int = 0, writable: bool = False) -> NDArray[Any]:
@@ -75,14 +81,25 @@ def grow(path: Path, size: int) -> None:
         held = os.fstat(file.fileno()).st_size
         if held >= size:
             return
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), held, size - held)
-        else:
+        if not _allocated(file.fileno(), held, size):
             file.seek(held)
             while held < size:
                 held += file.write(bytes(min(size - held, 1 << 20)))
             file.flush()
         os.fsync(file.fileno())
+
+
+def _allocated(handle: int, held: int, size: int) -> bool:
+    """Whether the file system could take the blocks without writing them."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(handle, held, size - held)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return False
+        raise
+    return True
 
 
 def flush(path: Path) -> None:
@@ -147,6 +164,49 @@ class Lists:
             os.fsync(file.fileno())
 
 
+def posting_layout(header: Header) -> list[tuple[Any, tuple[int, ...]]]:
+    """Kind and shape of each array of the posting lists, as they follow one another in the file."""
+    lists, entries = header.postings, header.entries
+    return [
+        (np.int64, (lists + 1,)),
+        (np.int64, (entries,)),
+        (np.int32, (lists,)),
+        (np.float32, (lists,)),
+        (np.float32, (entries,)),
+        (np.int8, (lists, header.dimension)),
+        (np.int8, (entries, header.dimension)),
+    ]
+
+
+def opened_postings(folder: Path, header: Header, *, writable: bool = False) -> Postings:
+    """Map the posting lists; their centroids are read into memory unless they are to be written."""
+    arrays, offset = [], 0
+    path = spann_path(folder, header.spann)
+    for kind, shape in posting_layout(header):
+        arrays.append(mapped(path, kind, shape, offset=offset, writable=writable))
+        offset += arrays[-1].nbytes
+    starts, rows, homes, inverse, lengths, centroids, codes = arrays
+    if not writable:
+        centroids, inverse, starts = centroids.copy(), inverse.copy(), starts.copy()
+    return Postings(centroids, inverse, starts, homes, rows, lengths, codes)
+
+
+def write_postings(path: Path, postings: Postings) -> None:
+    with open(path, "wb") as file:
+        for array in (
+            postings.starts,
+            postings.rows,
+            postings.homes,
+            postings.inverse,
+            postings.lengths,
+            postings.centroids,
+            postings.codes,
+        ):
+            file.write(np.ascontiguousarray(array).data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @dataclass(frozen=True)
 class View:
     """The files at one moment.
@@ -161,6 +221,7 @@ class View:
     codes: NDArray[np.int8]
     lengths: NDArray[np.float32]
     lists: Lists | None
+    postings: Postings | None
 
     @classmethod
     def opened(cls, folder: Path, header: Header, *, writable: bool = False) -> View:
@@ -175,7 +236,17 @@ class View:
         codes = mapped(codes_path(folder, header.generation), np.int8, shape, writable=writable)
         lengths = mapped(lengths_path(folder, header.generation), np.float32, shape[:1], writable=writable)
         lists = Lists.opened(folder, header, writable=writable) if header.ordered else None
-        return cls(header, codes, lengths, lists)
+        postings = opened_postings(folder, header, writable=writable) if header.spann else None
+        return cls(header, codes, lengths, lists, postings)
+
+    @property
+    def end(self) -> int:
+        """The first place after which nothing ever stood."""
+        return max(self.header.highest + 1, self.header.ordered)
+
+    def there(self) -> NDArray[np.int64]:
+        """The places where a row stands."""
+        return np.flatnonzero(self.lengths[: self.end])
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where rows stand, all of them below the capacity."""
@@ -196,28 +267,42 @@ class View:
         return found
 
 
-def remove_others(folder: Path, generation: int | None) -> list[Path]:
-    """Delete the files of other generations and temporary ones; those that could not be.
+def unused_generation(folder: Path) -> int:
+    """One more than any in the names of files."""
+    suffixes = [path.name.rpartition(".")[2] for path in folder.iterdir()]
+    return max((int(suffix) for suffix in suffixes if suffix.isdigit()), default=0) + 1
 
-    A system that does not delete a file which another process has mapped leaves it for the next time.
+
+def remove_others(folder: Path, header: Header | None, *, overwrite: bool = False) -> list[Path]:
+    """Delete the files that a header does not name and temporary ones; those that could not be deleted.
+
+    A system that does not delete a file which another process has mapped leaves it for the next time,
+    overwritten with zeros if that is asked for (whoever is reading it just then finds less).
     """
+    keep = set()
+    if header is not None:
+        keep = {path(folder, header.generation).name for path in (codes_path, lengths_path, order_path)}
+        keep.add(spann_path(folder, header.spann).name)
     left = []
-    keep = {path(folder, generation).name for path in (codes_path, lengths_path, order_path) if generation is not None}
-    for path in folder.iterdir():
+    for path in list(folder.iterdir()):
         stem, dot, _ = path.name.partition(".")
-        if path.name in keep or not dot or stem not in ("codes", "lengths", "order", "header"):
+        if path.name in keep or not dot or stem not in ("codes", "lengths", "order", "spann", "header"):
             continue
         try:
             path.unlink()
         except FileNotFoundError:
             continue
         except OSError:
+            if overwrite:
+                _overwrite(path)
             left.append(path)
     return left
 
 
-def drop(folder: Path, generation: int) -> None:
-    """Delete the files of one generation where they are and can be."""
-    for path in (codes_path, lengths_path, order_path):
-        with contextlib.suppress(OSError):
-            path(folder, generation).unlink()
+def _overwrite(path: Path) -> None:
+    with contextlib.suppress(OSError), open(path, "r+b") as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0:
+            left -= file.write(bytes(min(left, 1 << 20)))
+        file.flush()
+        os.fsync(file.fileno())

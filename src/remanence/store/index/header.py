@@ -18,7 +18,7 @@ from pathlib import Path
 from remanence.errors import StateError
 
 MAGIC = b"RMNINDX1"
-_FIELDS = struct.Struct("<8s32sIIQQQQQQQ")
+_FIELDS = struct.Struct("<8s32sIIQQQQQQQQQQQ")
 _SUM = struct.Struct("<I")
 _COPY = 512
 """Bytes from one copy to the other: no sector holds both."""
@@ -50,6 +50,12 @@ class Header:
         Places that belong to a cluster; the ones after them are searched exactly.
     lists:
         Clusters.
+    spann:
+        Generation of the file of posting lists; 0 if there is none.
+    posted:
+        Rows below this one are in posting lists.
+    postings, entries:
+        Posting lists, and entries in them.
     """
 
     key: bytes
@@ -62,6 +68,10 @@ class Header:
     ordered: int = 0
     clustered: int = 0
     lists: int = 0
+    spann: int = 0
+    posted: int = 0
+    postings: int = 0
+    entries: int = 0
 
     def packed(self) -> bytes:
         """As bytes, with a checksum."""
@@ -77,6 +87,10 @@ class Header:
             self.applied,
             self.ordered,
             self.clustered,
+            self.spann,
+            self.posted,
+            self.postings,
+            self.entries,
         )
         return body + _SUM.pack(zlib.crc32(body))
 
@@ -150,9 +164,23 @@ def _unpacked(raw: bytes) -> Header | None:
     body, (found,) = raw[: _FIELDS.size], _SUM.unpack_from(raw, _FIELDS.size)
     if zlib.crc32(body) != found:
         return None
-    magic, key, dimension, lists, generation, sequence, capacity, highest, applied, ordered, clustered = _FIELDS.unpack(
-        body
-    )
+    magic, key, dimension, lists, generation, sequence, *rest = _FIELDS.unpack(body)
     if magic != MAGIC:
         return None
-    return Header(key, dimension, generation, sequence, capacity, highest, applied, ordered, clustered, lists)
+    capacity, highest, applied, ordered, clustered, spann, posted, postings, entries = rest
+    return Header(
+        key,
+        dimension,
+        generation,
+        sequence,
+        capacity,
+        highest,
+        applied,
+        ordered,
+        clustered,
+        lists,
+        spann,
+        posted,
+        postings,
+        entries,
+    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from numpy.typing import NDArray
+
 from remanence.errors import StateError
 from remanence.store.record import Hit, Record
 
@@ -88,6 +90,13 @@ class Memory:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Numbers that it learned, by name."""
+        return {}
+
+    def set_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `arrays` gave."""
 
 
 def rows_of(records: Iterable[Record]) -> list[int]:

@@ -7,9 +7,8 @@ for its facts (by a language model in the paper), and a walk over the graph for 
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -19,11 +18,11 @@ from pydantic import Field
 from remanence.errors import StateError
 from remanence.hyperparameters import validated
 from remanence.store.memories.base import Memory
-from remanence.store.record import Hit, Hits, Told
+from remanence.store.record import Hit, Hits
 from remanence.store.retrieve.extract import Triple
 from remanence.store.retrieve.graph import PassageGraph
 from remanence.store.retrieve.pagerank import walk_by_part
-from remanence.store.retrieve.recognise import ByModel, ByRules, FactReader
+from remanence.store.retrieve.recognise import RULES, ByModel, ByRules, FactReader, facts_told, note_source
 from remanence.store.where import filter_of
 from remanence.systems import Paper, system
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 GIVEN = "triples"
 """Under this name a record's metadata may hold its facts, as lists of subject, relation and object."""
-
-
 PAPER = Paper(
     "From RAG to Memory: Non-Parametric Continual Learning for Large Language Models",
     "Gutiérrez, Shu, Qi, Zhou, Su",
@@ -45,7 +42,7 @@ PAPER = Paper(
 SEEDS = "the question's names are seeds too, as in the first HippoRAG"
 
 
-@system("hipporag2", paper=PAPER, place="store", beats="rag", variant=SEEDS)
+@system("hipporag2[rules]", paper=PAPER, place="store", beats="rag", variant=f"facts by rules; {SEEDS}")
 class HippoRAG2(Memory):
     """HippoRAG 2.
 
@@ -72,11 +69,6 @@ class HippoRAG2(Memory):
     context:
         Whether passages are nodes of the graph. Without, a passage has the mean mass of its phrases.
 
-    Raises
-    ------
-    StateError
-        By what reads or writes, without a language model: ``hipporag2[rules]`` and ``hipporag2[given]`` need none.
-
     Example
     -------
     >>> import remanence as rm
@@ -95,8 +87,8 @@ class HippoRAG2(Memory):
 
     Departures
     ----------
-    In ``hipporag2[rules]`` rules read the facts, and recognise those of which the question names an end in full; in
-    ``hipporag2[given]`` the facts are given as data, and rules recognise them. The names in the question are seeds, which the first HippoRAG had and the second dropped (``names=0``). Every edge counts once,
+    On ``hipporag2[rules]`` without a language model rules read the facts, and recognise those of which the question
+    names an end in full; in ``hipporag2[given]`` the facts are given as data. The names in the question are seeds, which the first HippoRAG had and the second dropped (``names=0``). Every edge counts once,
     where the authors' program lays fact and synonym edges once for each direction of an undirected graph; a phrase
     has all its synonyms, not the nearest 100. The encoder is the store's, not a language model of 7 billion
     parameters with instructions.
@@ -107,7 +99,6 @@ class HippoRAG2(Memory):
     retrieves: ClassVar[str] = "personalised PageRank from recognised facts, named phrases and near passages"
     manages: ClassVar[str] = "the graph follows what is written, revised and forgotten"
     needs_language: ClassVar[tuple[str, ...]] = ("facts", "recognise")
-    tasks: ClassVar[frozenset[str]] = frozenset()  # there is no language model on a stream
 
     @validated
     def __init__(
@@ -123,37 +114,46 @@ class HippoRAG2(Memory):
     ) -> None:
         self.linked, self.recognise, self.names, self.passages = linked, recognise, names, passages
         self.damping, self.synonyms, self.context = damping, synonyms, context
-        self._graphs: dict[str, PassageGraph] = {}
+        self._graphs: dict[tuple[str, str], PassageGraph] = {}
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_graphs", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._graphs, self._lock = {}, threading.Lock()
 
     def on(self, store: Store, language: Language | None = None) -> Memory:
         self._graphs = {}
-        return super().on(store, language)
+        super().on(store, language)
+        note_source(store.database, self.source)
+        return self
 
     @property
     def reader(self) -> FactReader:
-        """What reads facts and recognises them: the language model that was given."""
+        """What reads facts and recognises them: the language model that was given, or rules without one."""
         model = getattr(self._language, "model", None)
-        if model is None:
-            raise StateError(
-                "hipporag2 has a language model read every passage, and none was given: open the store with "
-                "language=…, or take hipporag2[rules] or hipporag2[given]"
-            )
-        return ByModel(model)
+        return ByRules() if model is None else ByModel(model)
+
+    @property
+    def source(self) -> str:
+        """Under which name a record's metadata holds its facts; ``rules`` where they are read from its text.
+
+        What a language model reads it reads when a record is written through this memory; a record that came into
+        the store otherwise is found by its vector alone.
+        """
+        reader = self.reader
+        return RULES if isinstance(reader, ByRules) else f"{GIVEN} by {reader.name}"
 
     # Store
 
     def write(self, given: Mapping[str, Any]) -> list[str]:
-        reader = self.reader
-        told = {_read_by(reader): [list(fact) for fact in reader.facts(given["text"], given.get("speaker"))]}
-        return super().write({**given, "metadata": {**given.get("metadata", {}), **told}})
-
-    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
-        """The facts of a record: those that were read when it was written, or read now."""
-        known = json.loads(told.metadata)
-        if (key := _read_by(self.reader)) in known:
-            return triples_of(known, key)
-        return self.reader.facts(told.text, told.speaker)
+        source = self.source
+        if source not in (RULES, GIVEN):
+            read = [list(fact) for fact in self.reader.facts(given["text"], given.get("speaker"))]
+            given = {**given, "metadata": {**given.get("metadata", {}), source: read}}
+        return super().write(given)
 
     def graph(self, scope: str = "") -> PassageGraph:
         """The graph of the records that are current in a scope, brought up to date."""
@@ -165,9 +165,11 @@ class HippoRAG2(Memory):
         space = store.encoding.serving
         if space is None:
             raise StateError("hipporag2 needs vectors: open the store with an encoder, such as encoder='minilm'")
-        graph = self._graphs.get(scope)
+        graph = self._graphs.get((space.name, scope))
         if graph is None:
-            graph = self._graphs[scope] = PassageGraph(store.encoding.texts, self.synonyms)
+            # Vectors of an encoder that was changed cannot be compared with these
+            self._graphs = {key: kept for key, kept in self._graphs.items() if key[0] == space.name}
+            graph = self._graphs[space.name, scope] = PassageGraph(store.encoding.texts, self.synonyms)
         wanted = filter_of(scope, None, now=store.clock())
         store.encoding.encode_queued(None, wanted)
         rows = store.database.matching(wanted)
@@ -178,7 +180,7 @@ class HippoRAG2(Memory):
             told = store.database.told(new)
             place = {row: number for number, row in enumerate(new.tolist())}
             chosen = [place[one.row] for one in told]
-            graph.add([one.row for one in told], [self.facts_of(one) for one in told], vectors[chosen])
+            graph.add([one.row for one in told], [facts_told(one, self.source) for one in told], vectors[chosen])
         return graph
 
     # Retrieve
@@ -193,7 +195,13 @@ class HippoRAG2(Memory):
             graph = self._followed(scope)
             if vector is None or not len(graph):
                 return Hits()
-            shares = self._shares(graph, question, vector)
+            numbers, cosines = graph.nearest_facts(vector, self.linked)
+            near = [graph.facts[number] for number in numbers]
+        kept = self.reader.recognise(question, near) if self.recognise else range(len(near))
+        with self._lock:
+            # A language model takes its time, in which another thread may have changed the graph
+            facts = {near[place]: float(cosines[place]) for place in kept if graph.has(near[place])}
+            shares = self._shares(graph, question, vector, facts)
             rows = np.array(graph.rows)
         scores = np.round(sum(shares.values(), np.zeros(len(rows))), 12)
         best = np.lexsort((rows, -scores))[:k]
@@ -209,19 +217,16 @@ class HippoRAG2(Memory):
         )
 
     def _shares(
-        self, graph: PassageGraph, question: str, vector: NDArray[np.float32]
+        self, graph: PassageGraph, question: str, vector: NDArray[np.float32], recognised: Mapping[Triple, float]
     ) -> dict[str, NDArray[np.float64]]:
         """Each passage's score, by where it came from."""
         near = (graph.passage_vectors @ vector).astype(np.float64)
         phrases, spread = len(graph.phrases), np.maximum(graph.spread(), 1)
-        facts, named = np.zeros(phrases), np.zeros(phrases)
-        numbers, cosines = graph.nearest_facts(vector, self.linked)
-        if self.recognise and len(numbers):
-            kept = self.reader.recognise(question, [graph.facts[number] for number in numbers])
-            numbers, cosines = numbers[kept], cosines[kept]
-        ends = np.array([graph.ends(number) for number in numbers], dtype=np.int64).reshape(-1)
-        times = np.bincount(ends, minlength=phrases)
-        facts += np.bincount(ends, weights=np.repeat(np.maximum(cosines, 0), 2), minlength=phrases)
+        facts, times, named = np.zeros(phrases), np.zeros(phrases), np.zeros(phrases)
+        for fact, cosine in recognised.items():
+            for end in graph.ends(fact):
+                facts[end] += max(cosine, 0.0)
+                times[end] += 1
         facts /= np.maximum(times, 1) * spread
         if self.names:
             named[graph.named(question)] = self.names
@@ -249,41 +254,11 @@ class HippoRAG2(Memory):
         return mass[phrases:] + np.bincount(passage, weights=mass[phrase], minlength=len(graph)) / count
 
 
-@system("hipporag2[rules]", paper=PAPER, place="store", beats="rag", variant=f"facts by rules; {SEEDS}")
-class HippoRAG2ByRules(HippoRAG2):
+@system("hipporag2[given]", paper=PAPER, place="store", beats="rag", variant=f"facts given as data; {SEEDS}")
+class HippoRAG2Given(HippoRAG2):
     __doc__ = HippoRAG2.__doc__
-    needs_language: ClassVar[tuple[str, ...]] = ()
-    tasks: ClassVar[frozenset[str]] = Memory.tasks
+    needs_language: ClassVar[tuple[str, ...]] = ("recognise",)
 
     @property
-    def reader(self) -> FactReader:
-        return ByRules()
-
-    def write(self, given: Mapping[str, Any]) -> list[str]:
-        return Memory.write(self, given)
-
-    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
-        return self.reader.facts(told.text, told.speaker)
-
-
-@system("hipporag2[given]", paper=PAPER, place="store", beats="rag", variant=f"facts given as data; {SEEDS}")
-class HippoRAG2Given(HippoRAG2ByRules):
-    __doc__ = HippoRAG2.__doc__
-
-    def facts_of(self, told: Told) -> Sequence[Sequence[str]]:
-        return triples_of(json.loads(told.metadata), GIVEN)
-
-
-def _read_by(reader: FactReader) -> str:
-    return f"{GIVEN} by {reader.name}"
-
-
-def triples_of(metadata: Mapping[str, Any], key: str) -> list[Triple]:
-    """The facts under a name in a record's metadata; what is not three texts cannot be an edge, and is left out."""
-    found = metadata.get(key)
-    listed = found if isinstance(found, list) else []
-    return [
-        (one[0], one[1], one[2])
-        for one in listed
-        if isinstance(one, list) and len(one) == 3 and all(isinstance(part, str) for part in one)
-    ]
+    def source(self) -> str:
+        return GIVEN

@@ -136,13 +136,14 @@ class AdaNPC(ClosedForm):
         return tally(torch.softmax(cosines / self.temperature, dim=1), columns, len(self.classes))
 
     def _adapt(self, x: Tensor, task: int | None, ids: Tensor | None) -> Answer:
-        answer = self._answer(x, task)
+        features = self.features(x)
+        answer = self._answered(features, task)
         if ids is None:
             ids = -1 - torch.arange(self.asked, self.asked + len(x))
             self.asked += len(x)
         if len(self.entries) and len(x):
             sure = answer.scores.amax(1) >= self.confidence
-            self.entries.add(self.features(x)[sure], answer.labels[sure], ids[sure], ANSWERED)
+            self.entries.add(features[sure], answer.labels[sure], ids[sure], ANSWERED)
         return answer
 
     def _forget(self, request: Request) -> tuple[dict[str, Removal], int, str]:

@@ -20,6 +20,11 @@ Triple = tuple[str, str, str]
 MOST = 64
 """Triples of one passage: a very long text gives no more than that."""
 
+_JOINED = 1000
+"""Characters up to which a sentence goes on after an abbreviation."""
+_OPENING = 400
+"""Characters of a sentence in which what its subject is may be said."""
+
 _MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 _DATE = rf"(?:\d{{1,2}}(?:st|nd|rd|th)? )?{_MONTH}(?: \d{{1,2}}(?:st|nd|rd|th)?)?,?(?: \d{{4}})?(?=\W|$)"
 _NUMBER = (
@@ -35,10 +40,12 @@ _SHORT = re.compile(
     r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Lt|Col|Gen|Capt|Rev|Hon|No|vs|ca|c|approx|etc|Inc|Ltd|Co|Corp|U\.S|U\.K|e\.g|i\.e))\.$"
 )
 _WORDS = re.compile(r"[^\W_]+")
+_LEAD = re.compile(r"([\w'’]+)[ -]*")
 _PARENTHESIS = re.compile(r"\s*[(（][^()（）]*[)）]\s*$")
 _COPULA = re.compile(
     r"^\W*(?:\([^)]*\)\W*)?(?:,[^,]*,\s*)?(is|was|are|were|became|remains|refers to)\s+(?:an?|the|one of the)\s+([^,.;:()]+)"
 )
+_PRONOUN = re.compile(r"^(?:It|He|She|They|This)\b")
 _STOPS = re.compile(
     r"\b(?:of|in|on|at|by|for|from|with|to|that|which|who|whose|where|when|located|based|founded|born|known|published|"
     r"produced|directed|written|released|during|since|under|near|and|or|between|as)\b"
@@ -113,7 +120,7 @@ def sentences(text: str) -> list[str]:
     for piece in _END.split(text):
         if not piece or not piece.strip():
             continue
-        if found and _SHORT.search(found[-1]):
+        if found and len(found[-1]) < _JOINED and _SHORT.search(found[-1][-12:]):
             found[-1] += " " + piece.strip()
         else:
             found.append(piece.strip())
@@ -140,6 +147,9 @@ def mentions(sentence: str) -> list[Mention]:
             begin, end = begin + width, end - width
         elif kind == "name":
             begin, end = _bare(sentence, begin, end)
+            if begin > match.start():  # what is left may be something else: In 1865 Henrik Ibsen
+                place = begin
+                continue
         text = sentence[begin:end].strip(" ,.;:")
         if phrase(text) and not (kind == "name" and _functional(text)):
             found.append(Mention(text, begin, end, kind))
@@ -153,14 +163,10 @@ def _functional(name: str) -> bool:
 
 def _bare(sentence: str, begin: int, end: int) -> tuple[int, int]:
     """A name without the function words it may begin with and the genitive it may end in."""
-    while True:
-        word = re.match(r"[\w'’]+", sentence[begin:end])
-        if word is None or word.group().lower() not in FUNCTION or word.group() == "I":
-            break
-        begin += word.end()
-        begin += len(sentence[begin:end]) - len(sentence[begin:end].lstrip(" -"))
-        if begin >= end:
-            return begin, begin
+    while (
+        begin < end and (word := _LEAD.match(sentence, begin, end)) and word[1].lower() in FUNCTION and word[1] != "I"
+    ):
+        begin = word.end()
     if sentence[begin:end].endswith(("'s", "’s")):
         end -= 2
     return begin, end
@@ -201,6 +207,8 @@ def triples(text: str, title: str | None = None, most: int = MOST) -> list[Tripl
         for fact in _of_sentence(sentence, named, title):
             if phrase(fact[0]) != phrase(fact[2]):
                 found[fact] = None
+        if len(found) >= most:
+            break
         for mention in named:
             if mention.kind == "name":
                 _learn(full, mention.text)
@@ -228,11 +236,8 @@ def _of_sentence(sentence: str, named: list[Mention], title: str) -> Iterable[Tr
         return
     rest = named[1:] if first is not None and subject == first.text else named
     after = first.end if begins and first is not None else 0
-    copula = (
-        _COPULA.match(sentence[after:])
-        if begins
-        else _COPULA.match(re.sub(r"^(?:It|He|She|They|This)\b", "", sentence))
-    )
+    opening = sentence[after : after + _OPENING]
+    copula = _COPULA.match(opening if begins else _PRONOUN.sub("", opening))
     if copula is not None:
         kind = _STOPS.split(copula.group(2), maxsplit=1)[0].strip()
         if kind and len(kind.split()) <= 6 and phrase(kind) not in FUNCTION:

@@ -75,12 +75,6 @@ def asks(query: Query, candidates: Candidates) -> Array:
     return np.array([text.rstrip(" \"'”’)!.").endswith("?") for text in said], dtype=np.float64) * _spoken(candidates)
 
 
-def length(query: Query, candidates: Candidates) -> Array:
-    """The logarithm of the number of words of something said (at most 100), a fifth of it: greetings hold little."""
-    count = np.array([min(told.text.count(" ") + 1, 100) for told in candidates.told], dtype=np.float64)
-    return np.log1p(count) / 5 * _spoken(candidates)
-
-
 def tells_time(query: Query, candidates: Candidates) -> Array:
     """1 where the question asks for a time and the candidate says one."""
     if not query.asks_time:
@@ -137,7 +131,6 @@ FEATURES: dict[str, Callable[[Query, Candidates], Array]] = {
     "speaker": speaker,
     "reply": replies,
     "question": asks,
-    "length": length,
     "time told": tells_time,
     "time": time,
 }

@@ -17,16 +17,15 @@ from remanence.store.retrieve.query import Query
 from remanence.store.retrieve.terms import Array
 
 WEIGHTS: Mapping[str, float] = {
-    "words": 1.5,
-    "words nearby": 3.3,
-    "words around": 3.4,
+    "words": 1.4,
+    "words nearby": 4.0,
+    "words around": 3.3,
     "meaning": 5.4,
-    "meaning nearby": 2.4,
-    "speaker": 2.4,
-    "reply": 1.7,
-    "question": -0.6,
-    "length": 2.7,
-    "time told": 2.1,
+    "meaning nearby": 2.3,
+    "speaker": 2.5,
+    "reply": 1.6,
+    "question": -0.8,
+    "time told": 2.2,
     "time": 2.6,
 }
 """What each reason counts, see `remanence.store.retrieve.features`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -199,27 +199,8 @@ class PassageGraph:
         return np.bincount(self.arrays.context[:, 1], minlength=len(self.phrases)).astype(np.float64)
 
     def named(self, question: str) -> list[int]:
-        """The phrases that a question names word for word, the longest first where they overlap.
-
-        What is written with a capital or a digit is a name; in a question without any capital, every word may be one.
-        """
-        spelled = _WORD.findall(_GENITIVE.sub("", question))
-        words = [phrase(word) for word in spelled]
-        capital = [
-            (w[0].isupper() or w[0].isdigit()) and low not in FUNCTION for w, low in zip(spelled, words, strict=True)
-        ]
-        if question.islower():
-            capital = [low not in FUNCTION for low in words]
-        taken = [False] * len(words)
-        found: list[int] = []
-        for length in range(min(LONGEST_NAME, len(words)), 0, -1):
-            for begin in range(len(words) - length + 1):
-                span = slice(begin, begin + length)
-                number = self._phrase.get(" ".join(words[span]))
-                if number is not None and any(capital[span]) and not any(taken[span]):
-                    found.append(number)
-                    taken[span] = [True] * length
-        return list(dict.fromkeys(found))
+        """The numbers of the phrases that a question names, see `named_in`."""
+        return named_in(question, self._phrase)
 
     def nearest_facts(self, vector: Vectors, most: int) -> tuple[Numbers, NDArray[np.float64]]:
         """The numbers of the facts nearest to a unit vector, best first, and their cosines."""
@@ -230,10 +211,12 @@ class PassageGraph:
         best = sorted(np.flatnonzero(cosines >= least), key=lambda place: (-cosines[place], self.facts[place]))[:most]
         return np.array(best, dtype=np.int64), cosines[best]
 
-    def ends(self, fact: int) -> tuple[int, int]:
+    def has(self, fact: Triple) -> bool:
+        return fact in self._fact
+
+    def ends(self, fact: Triple) -> tuple[int, int]:
         """The numbers of the phrases at the ends of a fact."""
-        subject, _, other = self.facts[fact]
-        return self._phrase[subject], self._phrase[other]
+        return self._phrase[fact[0]], self._phrase[fact[2]]
 
 
 class _Arrays:
@@ -249,8 +232,49 @@ class _Arrays:
             context += [(place, graph._phrase[end]) for end in dict.fromkeys(e for f in told for e in (f[0], f[2]))]
         self.weights: dict[tuple[bool, bool], Any] = {}
         self.tellings = tellings
-        self.ends: Numbers = np.array([graph.ends(k) for k in range(len(graph.facts))], dtype=np.int64).reshape(-1, 2)
+        self.ends: Numbers = np.array([graph.ends(fact) for fact in graph.facts], dtype=np.int64).reshape(-1, 2)
         self.context: Numbers = np.array(context, dtype=np.int64).reshape(-1, 2)
+
+
+def named_in(question: str, numbers: Mapping[str, int]) -> list[int]:
+    """The numbers of the phrases that a question names word for word, the longest first where they overlap.
+
+    What is written with a capital or a digit is a name; in a question without any capital, every word may be one.
+
+    Example
+    -------
+    >>> named_in("Where is Gisvi's Grand Hotel?", {"gisvi": 0, "hotel": 1, "grand hotel": 2, "where": 3})
+    [2, 0]
+    """
+    spelled = _WORD.findall(_GENITIVE.sub("", question))
+    words = [phrase(word) for word in spelled]
+    capital = [
+        (w[0].isupper() or w[0].isdigit()) and low not in FUNCTION for w, low in zip(spelled, words, strict=True)
+    ]
+    if question.islower():
+        capital = [low not in FUNCTION for low in words]
+    taken = [False] * len(words)
+    found: list[int] = []
+    for length in range(min(LONGEST_NAME, len(words)), 0, -1):
+        for begin in range(len(words) - length + 1):
+            span = slice(begin, begin + length)
+            number = numbers.get(" ".join(words[span]))
+            if number is not None and any(capital[span]) and not any(taken[span]):
+                found.append(number)
+                taken[span] = [True] * length
+    return list(dict.fromkeys(found))
+
+
+def encoded_for(facts: Iterable[Sequence[str]]) -> list[str]:
+    """The texts that the graph has encoded for the sake of some facts: their ends, and themselves.
+
+    Example
+    -------
+    >>> encoded_for([("Ana", "lives in", "Lisbon")])
+    ['ana', 'lisbon', 'ana lives in lisbon']
+    """
+    told = normal(facts)
+    return list(dict.fromkeys([end for fact in told for end in (fact[0], fact[2])] + [" ".join(fact) for fact in told]))
 
 
 def normal(facts: Iterable[Sequence[str]]) -> list[Triple]:

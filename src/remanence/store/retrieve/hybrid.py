@@ -10,12 +10,12 @@ from remanence.store.database.base import Database, Space, Vectors
 from remanence.store.retrieve.candidates import Candidates, Rows, no_candidates, places
 from remanence.store.retrieve.fusion import FIRST, contributions, total
 from remanence.store.retrieve.query import Query
-from remanence.store.retrieve.terms import affordable, rarity, stem
+from remanence.store.retrieve.terms import affordable, rarity
 from remanence.store.where import Filter
 
-EACH = 100
+EACH = 64
 """How many candidates come from full text, and as many from vectors."""
-ANCHORS, REACH = 16, 6
+ANCHORS, REACH = 16, 4
 """How many of the best bring their neighbours, and how many on each side."""
 
 
@@ -43,7 +43,7 @@ def gather(
     each, anchors, reach:
         How many candidates each search gives, how many of the best bring neighbours, and how many on each side.
     """
-    frequencies = database.frequencies([stem(term) for term in query.terms])
+    frequencies = database.frequencies(query.terms)
     asked = affordable(query.terms, frequencies)
     first = database.words(asked, each, wanted)[0] if asked else np.zeros(0, dtype=np.int64)
     cosines: dict[int, float] = {}

@@ -18,11 +18,19 @@ from remanence.store.retrieve.hybrid import ANCHORS, EACH, gather
 from remanence.store.retrieve.query import query
 from remanence.store.retrieve.recency import recency, strength
 from remanence.store.retrieve.temporal import Event, Period, around, event
+from remanence.store.retrieve.walk import walk
 from remanence.store.times import Instant, instant
 from remanence.store.where import Filter
 
-MODES: Mapping[str, Mapping[str, float]] = {"hybrid": WEIGHTS, "dense": {"meaning": 1.0}, "text": {"words": 1.0}}
-"""What counts, by how one reads."""
+MODES: Mapping[str, Mapping[str, float]] = {
+    "hybrid": WEIGHTS,
+    "dense": {"meaning": 1.0},
+    "text": {"words": 1.0},
+    "graph": WEIGHTS,
+}
+"""What counts, by how one reads; a walk over a graph starts from what counts most."""
+CONTEXTUAL = ("hybrid", "graph")
+"""Modes in which what was said around a record, and when, counts for it."""
 SPEAKERS = 1000
 """How many speakers are known by name when a question is read; in a store of more, names are words."""
 
@@ -100,29 +108,32 @@ class Reader:
         speakers = self.database.speakers(wanted, SPEAKERS) if mode != "text" else []
         asked = query(question, speakers, now)
         space, vector = self._vector(asked.meaning, wanted) if mode != "text" else (None, None)
-        if mode == "hybrid" and asked.period is None and (happened := event(question)):
+        if mode in CONTEXTUAL and asked.period is None and (happened := event(question)):
             asked = replace(asked, period=self._when(happened, speakers, wanted))
         if mode == "dense":
             asked = replace(asked, terms=())
         rank = settings.diversity or settings.recency or settings.strength
         each = k if mode == "dense" and not rank else max(EACH, 2 * k)
-        anchors = ANCHORS if mode == "hybrid" and settings.neighbours else 0
+        anchors = ANCHORS if mode in CONTEXTUAL and settings.neighbours else 0
         found = gather(self.database, asked, wanted, space, vector, each=each, anchors=anchors)
         parts = contributions(asked, found, MODES[mode])
         if settings.recency:
             parts["recency"] = settings.recency * recency(found, now, settings.recency_days)
         if settings.strength:
             parts["strength"] = settings.strength * strength(found)
-        score = total(parts, len(found))
+        score, told = total(parts, len(found)), found.told
+        if mode == "graph":
+            told, parts = walk(self.database, question, told, score, wanted)
+            score = total(parts, len(told))
         best = np.argsort(-score, kind="stable")[:k]
         if settings.diversity and space is not None:
             best = np.argsort(-score, kind="stable")[:each]
-            vectors = self._vectors(space, found.rows[best])
+            vectors = self._vectors(space, np.array([told[place].row for place in best.tolist()], dtype=np.int64))
             best = best[maximal_marginal_relevance(score[best], vectors, k, settings.diversity)]
         return Hits(
             (
                 Hit(
-                    found.told[place].record(),
+                    told[place].record(),
                     float(score[place]),
                     {name: float(part[place]) for name, part in parts.items() if part[place]} if explain else {},
                 )

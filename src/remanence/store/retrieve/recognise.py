@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from remanence.store.retrieve.extract import FUNCTION, Triple, phrase, triples
 
 if TYPE_CHECKING:
+    from remanence.store.database.base import Database
     from remanence.store.language.model import LanguageModel
+    from remanence.store.record import Told
 
 
 class FactReader(Protocol):
@@ -90,6 +92,37 @@ class ByModel:
         numbered = {str(place): list(fact) for place, fact in enumerate(facts)}
         chosen = self.model.ask(_messages(task, question=question, facts=numbered), _Useful).numbers
         return sorted({number for number in chosen if number < len(facts)})
+
+
+RULES = "rules"
+"""The source of facts that rules read from a record's text; every other source is a name in its metadata."""
+
+_SETTING = "graph"
+
+
+def sources(database: Database) -> list[str]:
+    """Where the graphs that were made of a store's records take their facts from."""
+    found: list[str] = json.loads(database.setting(_SETTING) or "[]")
+    return found
+
+
+def note_source(database: Database, source: str) -> None:
+    """Note that a graph is made with facts from this source, so that forgetting knows what was encoded for it."""
+    known = sources(database)
+    if source not in known:
+        database.set_setting(_SETTING, json.dumps([*known, source]))
+
+
+def facts_told(told: Told, source: str) -> list[Triple]:
+    """The facts of a record from a source; what is not three texts in its metadata is left out."""
+    if source == RULES:
+        return ByRules().facts(told.text, told.speaker)
+    found = json.loads(told.metadata).get(source)
+    return [
+        (one[0], one[1], one[2])
+        for one in (found if isinstance(found, list) else [])
+        if isinstance(one, list) and len(one) == 3 and all(isinstance(part, str) for part in one)
+    ]
 
 
 _Part = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]

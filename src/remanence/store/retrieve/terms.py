@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import unicodedata
 from collections.abc import Sequence
 
@@ -22,6 +23,9 @@ Array = NDArray[np.float64]
 POSTINGS = 20_000
 """How many occurrences full-text search may have to rank: the commonest terms of a question are left out beyond."""
 
+LOOKED_AT = 5_000
+"""Characters of a candidate that are compared with the question once full text has found it: some thousand words."""
+
 _STOP = """
     a about above after again against all am an and any are aren as at be because been before being below between
     both but by can could couldn d did didn do does doesn doing don down during each few for from further had hadn has
@@ -34,18 +38,18 @@ _STOP = """
 STOP = frozenset(_STOP.split())
 """Words that say nothing about what a question is about."""
 
-_MARKS = re.compile("[\u0300-\u036f]+")
+_MARKS = re.compile("(?<=[a-z])[\u0300-\u036f]+")
 _WORD = re.compile(r"[^\W_]+")
 _BLE, _LOG = re.compile(r"bl(?:y|ies)$"), re.compile(r"log(?:y|ies)$")
-_stemmer = snowballstemmer.stemmer("porter")
+_own = threading.local()  # a stemmer works on one word at a time
 
 
 def folded(text: str) -> str:
-    """The text in lower case and without diacritics."""
+    """The text in lower case, and without the diacritics of Latin letters, as the full-text index of SQLite has it."""
     text = text.lower()
     if text.isascii():
         return text
-    return _MARKS.sub("", unicodedata.normalize("NFKD", text))
+    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text)))
 
 
 def words(text: str) -> list[str]:
@@ -78,7 +82,9 @@ def stem(word: str) -> str:
         return word
     if word[-1] in "ys":
         word = _LOG.sub("log", _BLE.sub("ble", word))
-    return str(_stemmer.stemWord(word))
+    if not hasattr(_own, "stemmer"):
+        _own.stemmer = snowballstemmer.stemmer("porter")
+    return str(_own.stemmer.stemWord(word))
 
 
 def terms(text: str, without: Sequence[str] = ()) -> list[str]:
@@ -128,7 +134,7 @@ def rarity(frequencies: Sequence[int], total: int) -> Array:
 
 
 def occurrences(asked: Sequence[str], texts: Sequence[str]) -> Array:
-    """How often each term occurs in each text, whatever its ending: (terms, texts).
+    """How often each term occurs in each text's first characters, whatever its ending: (terms, texts).
 
     Example
     -------
@@ -138,7 +144,7 @@ def occurrences(asked: Sequence[str], texts: Sequence[str]) -> Array:
     found = np.zeros((len(asked), len(texts)))
     stems = {stem(term): number for number, term in enumerate(asked)}
     beginnings = tuple(_beginning(one) for one in stems)
-    lines = folded("\n".join(text.replace("\n", " ") for text in texts)).split("\n") if texts else []
+    lines = folded("\n".join(text[:LOOKED_AT].replace("\n", " ") for text in texts)).split("\n") if texts else []
     every = [_WORD.findall(line) if any(one in line for one in beginnings) else [] for line in lines]
     numbers = {
         word: number

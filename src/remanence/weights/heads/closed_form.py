@@ -158,9 +158,12 @@ class ClosedForm(Learner):
         raise NotImplementedError
 
     def _answer(self, x: Tensor, task: int | None) -> Answer:
-        features = self.features(x)
+        return self._answered(self.features(x), task)
+
+    def _answered(self, features: Tensor, task: int | None) -> Answer:
+        """The answer to questions whose features are known."""
         if not self.classes:
-            return Answer(features.new_zeros(len(x), 0))
+            return Answer(features.new_zeros(len(features), 0))
         scores = self._scores(features)
         if task is not None and task in self.tasks_seen:
             own = set(self.tasks_seen[task])

@@ -87,7 +87,7 @@ class BT2(EmbeddingHead):
     Departures
     ----------
     A small head on features instead of a deep network, cosines are multiplied by 16 before a softmax, and the
-    rotations are exponentials of antisymmetric matrices that begin as the identity.
+    rotations are Cayley's map of antisymmetric matrices, and begin as the identity.
     """
 
     @validated

@@ -181,9 +181,9 @@ class EmbeddingHead(nn.Module):
         names = ("inputs", "old_dimension", "dimension", "hidden", "lr", "epochs", "batch_size", "seed")
         return {name: getattr(self, name) for name in names}
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights and settings as one safetensors file, whole or not at all."""
-        write_state(path, self.state_dict(), {"head": type(self).__name__, "arguments": self.arguments()})
+    def save(self, path: str | os.PathLike[str], **told: str) -> None:
+        """Write weights and settings, and whatever is told beside, as one safetensors file, whole or not at all."""
+        write_state(path, self.state_dict(), {"head": type(self).__name__, "arguments": self.arguments(), **told})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
