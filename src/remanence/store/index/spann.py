@@ -8,7 +8,7 @@ closest; a row costs its code and eight bytes for each list that it stands in.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from remanence.hyperparameters import validated
 from remanence.store.index import clusters
 from remanence.store.index.clusters import Progress, centroids_of
 from remanence.store.index.codes import Best, Packed, products
+from remanence.systems import Paper, system
 
 _BLOCK = 512
 _BRANCHES = 32
@@ -75,6 +76,19 @@ class Read:
     entries: int
 
 
+@system(
+    "spann",
+    paper=Paper(
+        "SPANN: Highly-efficient Billion-scale Approximate Nearest Neighbor Search",
+        "Chen, Zhao, Wang, Li, Liu, Li, Yang, Wang",
+        2021,
+        "2111.08566",
+        205,
+    ),
+    place="store",
+    beats="inverted-file",
+    variant="all centroids compared with a query, no graph among them",
+)
 class Spann:
     """SPANN: an inverted index for memory and disk.
 
@@ -135,6 +149,8 @@ class Spann:
     query, where the paper walks a graph: there are too few of them here for a graph to pay. A row's lists are
     looked for among the 2 × `replicas` closest.
     """
+
+    tasks: ClassVar[frozenset[str]] = frozenset()
 
     @validated
     def __init__(
