@@ -36,7 +36,7 @@ def run_command(
     deterministic: bool,
 ) -> None:
     """Run a configuration, or go on with it, and print what came of it."""
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, markup=False)
     resolved = resolve(flags, training, table, pairs, config, console)
     for name, unused in not_taken(resolved):
         console.print(f"{name} does not take {', '.join(unused)}: it learns in closed form", soft_wrap=True)

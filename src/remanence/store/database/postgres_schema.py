@@ -229,3 +229,4 @@ def _require_pgvector(database: PostgresDatabase) -> None:
             f"the database {database.name} has pgvector {found[0][0]}, expected {PGVECTOR[0]}.{PGVECTOR[1]} or newer: "
             "run ALTER EXTENSION vector UPDATE"
         )
+    database.pgvector = version
