@@ -1,4 +1,8 @@
-"""The claim of cross-modal backward-compatible training."""
+"""The claim of cross-modal backward-compatible training.
+
+The templates of the captions that are asked are new to both models, and on them the new one alone finds hardly
+more than the old one alone: what is shown is the worth of texts beside few pairs, not that of the newer model.
+"""
 
 from __future__ import annotations
 
