@@ -198,7 +198,7 @@ def _list(text: str | None) -> list[str] | None:
 def _print(what: Any) -> None:
     from rich.console import Console
 
-    Console().print(what)
+    Console(markup=False).print(what)  # names such as a-mem[rules] are no markup
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -22,6 +22,7 @@ from remanence.streams.experience import Stream
 from remanence.training import Training, pick_device
 
 LEARNERS = ["naive", "ewc", "er", "lwf", "gem", "ncm", "g-acil", "joint"]
+MEMORIES = ["store", "rag", "bm25", "recent"]
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
 

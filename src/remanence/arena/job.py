@@ -175,7 +175,8 @@ class Job:
             return self.settings.probe_every
         settings = getattr(self.learner, "training_settings", None)
         updates = rows * (settings.epochs if settings is not None else 1) / self.learner.rows_an_update
-        return max(1, round(updates / (20 if self.stream.disclosure.boundaries else 20 * len(self.stream))))
+        probes = getattr(self.learner, "probes", 20)
+        return max(1, round(updates / (probes if self.stream.disclosure.boundaries else probes * len(self.stream))))
 
     def probe(self) -> None:
         record = self.record

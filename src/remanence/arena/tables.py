@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from remanence.arena.result import Result
 from remanence.footprint import KINDS, format_bytes
@@ -55,10 +56,10 @@ def final_tables(results: Sequence[Result]) -> list[Table]:
         split.add_column(kind, justify="right", no_wrap=True)
     for name, group in by_learner(results):
         stopped = {status: sum(r.status == status for r in group) for status in ("diverged", "refused")}
-        label = f"{name} *" if group[0].reference else name
+        label = Text(f"{name} *" if group[0].reference else name)
         for status, count in stopped.items():
             if count:
-                label += f" [red]({count} of {len(group)} {status})[/red]"
+                label.append(f" ({count} of {len(group)} {status})", style="red")
         cells = [spread([r.accuracy for r in group])]
         if matrix:
             cells += [spread([r.forgetting for r in group], 2), spread([r.worst_dip for r in group], 2)]

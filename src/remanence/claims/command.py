@@ -25,7 +25,7 @@ def prove_command(
     name: str, seeds: int | None = None, jobs: int = 1, as_json: bool = False, fresh: bool = False
 ) -> Verdict:
     """Run one claim and print its verdict."""
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, markup=False)
     claim = get(name)
     with _bar(console, claim, seeds) as progress:
         verdict = prove(claim, seeds, jobs, progress, at=Workplace(fresh=fresh))
@@ -61,7 +61,7 @@ def prove_all(
     standings:
         See `remanence.claims.docs.write`.
     """
-    console = console or Console()
+    console = console or Console(markup=False)
     chosen = [get(name) for name in only] or list(claims().values())
     for claim in chosen:
         check(claim)

@@ -13,10 +13,7 @@ from remanence.randomness import derive, generator
 from remanence.store.encode.compatible.head import EmbeddingHead
 
 OLD_DIMENSION, OLD_HIDDEN, NEW_HIDDEN = 64, 64, 256
-EPOCHS = {"omniglot": 60, "clinc150": 5}
-"""By source: Omniglot has a seventh of the rows."""
-ASKED = {"omniglot": 1, "clinc150": 3}
-"""One in so many of the test rows."""
+EPOCHS, BATCH = 40, 256
 HELD_OUT = 5  # one in so many of the training rows
 
 
@@ -43,8 +40,7 @@ def upgrade(source: str, seed: int, held_out: bool) -> Upgrade:
     stream = whole(source)
     examples, test = stream.segments[0].examples, stream.tests[0]
     rows = examples.span(0, len(examples))
-    every = ASKED[source]
-    x, y, asked, asked_labels = _numbers(rows.x), rows.y, _numbers(test.x[::every]), test.y[::every]
+    x, y, asked, asked_labels = _numbers(rows.x), rows.y, _numbers(test.x), test.y
     if held_out:
         chosen = torch.zeros(len(y), dtype=torch.bool)
         chosen[torch.randperm(len(y), generator=generator(seed, "held out"))[: len(y) // HELD_OUT]] = True
@@ -53,7 +49,7 @@ def upgrade(source: str, seed: int, held_out: bool) -> Upgrade:
     order = torch.randperm(len(classes), generator=generator(seed, "old classes"))
     known = torch.isin(y, classes[order[: len(classes) // 2]])
     head = EmbeddingHead(
-        x.shape[1], OLD_DIMENSION, hidden=OLD_HIDDEN, epochs=EPOCHS[source], lr=3e-3, seed=derive(seed, "old")
+        x.shape[1], OLD_DIMENSION, hidden=OLD_HIDDEN, epochs=EPOCHS, batch_size=BATCH, lr=3e-3, seed=derive(seed, "old")
     ).fit(x[known], y[known])
     with torch.no_grad():
         return Upgrade(x, y, head(x), asked, asked_labels, head(asked))

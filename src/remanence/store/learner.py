@@ -56,6 +56,8 @@ class TextMemory(Learner):
     takes: ClassVar[frozenset[str] | None] = frozenset()
     kind: ClassVar[str] = "files"
     batch_size = 1
+    probes = 2
+    """How often it is asked within an experience: every question is a search, and records come one by one."""
 
     def __init__(self, memory: Memory, metric: str, *, seed: int = 0) -> None:
         super().__init__(seed=seed)

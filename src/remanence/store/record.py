@@ -136,8 +136,8 @@ def draft(given: Mapping[str, Any] | Record | str, fresh: Callable[[], str] | No
     if valid_from is not None and valid_to is not None and valid_to < valid_from:
         raise UsageError("valid_to lies before valid_from: a record is true from the one until the other")
     strength = given.get("strength", 1.0)
-    if not isinstance(strength, int | float) or not 0 <= strength < float("inf"):
-        raise UsageError(f"the strength is {strength!r}, expected a number of 0 or more")
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1e18:
+        raise UsageError(f"the strength is {str(strength)[:40]!r}, expected a number from 0 to 1e18")
     parent = given.get("parent")
     return Draft(
         text_of(given.get("text")),

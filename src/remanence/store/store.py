@@ -468,6 +468,6 @@ def _relation(given: Any) -> str:
 
 
 def _weight(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not abs(given) < float("inf"):
-        raise UsageError(f"the weight of a link is {str(given)[:60]!r}, expected a finite number")
+    if isinstance(given, bool) or not isinstance(given, int | float) or not abs(given) <= 1e18:
+        raise UsageError(f"the weight of a link is {str(given)[:60]!r}, expected a number of at most 1e18")
     return float(given)

@@ -9,6 +9,9 @@ from remanence.errors import UsageError
 
 Instant = datetime | date | str
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = (
+    (edge.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) for edge in (datetime.min, datetime.max)
+)
 NEVER = -62_135_596_800_000_000
 """Before every instant: what ended then was never true."""
 
@@ -45,7 +48,10 @@ def instant(given: Instant | None, what: str = "the time") -> int | None:
         given = datetime(given.year, given.month, given.day, tzinfo=UTC)
     if given.tzinfo is None:
         given = given.replace(tzinfo=UTC)
-    return (given - _EPOCH) // timedelta(microseconds=1)
+    found = (given - _EPOCH) // timedelta(microseconds=1)
+    if not _FIRST <= found <= _LAST:
+        raise UsageError(f"{what} {given.isoformat()} lies outside the years 1 to 9999 in UTC: give a time within them")
+    return found
 
 
 def _parsed(text: str, what: str) -> datetime:

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from remanence.errors import UsageError
 from remanence.store.language import Language, Rules, language
+from remanence.store.language.comparing import compare
 from remanence.store.language.rules import central
-from remanence.store.language.statements import compare, statements
+from remanence.store.language.statements import statements
 from remanence.store.language.tasks import Note
-from remanence.store.language.words import content, overlap, sentences, stem
+from remanence.store.language.words import content, overlap, sentences
 
 RULES = Rules()
 
@@ -183,11 +184,6 @@ def test_long_texts_end(text):
 def test_sentences_keep_every_word():
     text = "Dr. Silva called at 5 p.m. today. She moved!\nNew line… and more"
     assert " ".join(sentences(text)).split() == text.split()
-
-
-@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz'", max_size=20))
-def test_stemming_twice_never_lengthens(word):
-    assert len(stem(word)) <= len(word) or word.endswith("ies")
 
 
 def test_importing_them_loads_no_client_and_no_framework():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -209,6 +210,54 @@ def test_given_facts_are_taken_as_they_are_and_others_passed_over(store: Store) 
     memory.on(store)
     assert memory.graph().facts == [("zoe", "knows", "bob")]
     assert titles(memory.read("Who knows Bob?", 1)) == ["Some text."]
+
+
+def test_another_encoder_makes_another_graph(store: Store) -> None:
+    class Letters(Words):
+        name, dimension = "letters#64", 64
+
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return np.ascontiguousarray(super().encode(texts)[:, ::-1])
+
+    store.write_many(PASSAGES)
+    memory = on(store)
+    before = memory.graph()
+    asked = "What did Gisvi's home become?"
+    found = titles(memory.read(asked, 3))
+    store.change_encoder(Letters())
+    assert titles(memory.read(asked, 3)) == found
+    assert memory.graph() is not before
+    assert memory.graph().phrases == before.phrases
+
+
+def test_threads_may_read_and_write_at_once(store: Store) -> None:
+    memory = on(store)
+    failed: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(8):
+                memory.write({"text": f"Writer{number} met Friend{turn} in Town{turn}."})
+                memory.read(f"Where did Writer{number} meet Friend{turn}?", 3)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(memory.graph()) == 32
+
+
+def test_a_copy_goes_its_own_way(store: Store) -> None:
+    memory = on(store)
+    memory.write({"text": PASSAGES[0]})
+    memory._store = None
+    twin = copy.deepcopy(memory)
+    assert twin.on(store) is twin
+    assert titles(twin.read("Where was Gisvi born?", 1)) == ["Gisvi"]
 
 
 def test_a_store_without_vectors_is_refused(tmp_path: Path) -> None:

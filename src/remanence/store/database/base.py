@@ -37,6 +37,11 @@ class Space:
     serving: bool
 
 
+def scope_setting(what: str, path: str) -> str:
+    """The name of a setting that is about one scope, and goes when the scope is forgotten."""
+    return f"{what} scope:{path}"
+
+
 class Database(ABC):
     """The contract. Every method may be called from any thread; those that write are transactions of their own
     unless they run inside `transaction()`."""

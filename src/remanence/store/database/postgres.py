@@ -17,7 +17,7 @@ from pgvector.psycopg import register_vector
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from remanence.errors import StateError, UsageError
-from remanence.store.database import postgres_care, postgres_schema, postgres_search
+from remanence.store.database import postgres_care, postgres_nearest, postgres_schema, postgres_search
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound
 from remanence.store.database.sql import COLUMNS, SqlDatabase
@@ -66,6 +66,7 @@ class PostgresDatabase(SqlDatabase):
     """
 
     dialect = "postgres"
+    patience = PATIENCE
 
     def __init__(self, address: str, *, create: bool = True) -> None:
         try:
@@ -87,7 +88,9 @@ class PostgresDatabase(SqlDatabase):
         self._guard = threading.Lock()
         self._process = os.getpid()
         self._ready = False
+        self.pgvector: tuple[int, ...] = ()
         self.search = postgres_search.Search(self)
+        self.nearest = postgres_nearest.Nearest(self)
         try:
             postgres_schema.prepare(self, create)
             self._ready = True
@@ -329,6 +332,11 @@ class PostgresDatabase(SqlDatabase):
 
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         return self.search.dense(space, query, k, wanted)
+
+    def put_vectors(self, space: Space, rows: Rows, vectors: Vectors) -> None:
+        super().put_vectors(space, rows, vectors)
+        if not getattr(self._local, "depth", 0):
+            self.nearest.grown(space, rows)
 
     # Care
 

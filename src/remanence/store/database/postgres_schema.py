@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 import uuid
 from typing import TYPE_CHECKING
-
-import psycopg
 
 from remanence.errors import StateError, UsageError
 
@@ -19,6 +18,7 @@ PGVECTOR = (0, 7)
 """The first pgvector with vectors of half precision."""
 
 
+@functools.cache
 def _separators() -> str:
     """What is neither letter nor number, as a class of a regular expression.
 
@@ -164,15 +164,20 @@ def prepare(database: PostgresDatabase, create: bool) -> None:
 
 def _version(database: PostgresDatabase) -> int | None:
     """The schema's version; None where nothing of that name is there."""
-    there, table = database._run(
-        "SELECT to_regnamespace(?) IS NOT NULL, to_regclass(?) IS NOT NULL", [SCHEMA, f"{SCHEMA}.settings"]
-    )[0]
+    # Asked of the catalogue's tables: to_regclass may answer from before another process made them
+    there = database._run(
+        "SELECT c.relname FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'settings' "
+        "WHERE n.nspname = ?",
+        [SCHEMA],
+    )
     if not there:
         return None
-    try:
-        found = database.setting("schema") if table else None
-    except psycopg.Error:
-        found = None
+    columns = database._run(
+        "SELECT count(*) FROM information_schema.columns WHERE table_schema = ? AND table_name = 'settings' "
+        "AND column_name IN ('name', 'value')",
+        [SCHEMA],
+    )
+    found = database.setting("schema") if there[0][0] and columns[0][0] == 2 else None
     if found is None or not found.isdigit():
         raise StateError(
             f"{database.name} is not a store: its schema {SCHEMA} belongs to something else, use another database"
@@ -224,3 +229,4 @@ def _require_pgvector(database: PostgresDatabase) -> None:
             f"the database {database.name} has pgvector {found[0][0]}, expected {PGVECTOR[0]}.{PGVECTOR[1]} or newer: "
             "run ALTER EXTENSION vector UPDATE"
         )
+    database.pgvector = version

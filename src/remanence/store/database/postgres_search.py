@@ -167,13 +167,19 @@ class Search:
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         """The nearest of what a filter admits; unit vectors, so the inner product is the cosine."""
         asked = self.database._vector_in(np.asarray(query, dtype=np.float32), space)
+        found = self.database.nearest.search(space, asked, k, wanted)
+        if found is None:
+            found = self._exactly(space, asked, k, wanted)
+        return np.array([row for row, _ in found], dtype=np.int64), np.array([s for _, s in found], dtype=np.float32)
+
+    def _exactly(self, space: Space, asked: Any, k: int, wanted: Filter) -> list[tuple[Any, ...]]:
         text, values = condition(wanted, self.database)
-        found = self.database._run(
+        # A distance plus nothing is what no index is ordered by
+        return self.database._run(
             f"SELECT v.row_id, -(v.vector <#> ?) FROM vectors_{space.number} v JOIN records r ON r.row_id = v.row_id "
-            f"WHERE {text} ORDER BY v.vector <#> ?, v.row_id LIMIT ?",
+            f"WHERE {text} ORDER BY (v.vector <#> ?) + 0, v.row_id LIMIT ?",
             [asked, *values, asked, k],
         )
-        return np.array([row for row, _ in found], dtype=np.int64), np.array([s for _, s in found], dtype=np.float32)
 
 
 def _weight(documents: int, total: int) -> float:

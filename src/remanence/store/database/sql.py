@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from remanence.errors import UsageError
-from remanence.store.database.base import Database, Rows, Space, Vectors
+from remanence.store.database.base import Database, Rows, Space, Vectors, scope_setting
 from remanence.store.database.conditions import Bound, condition, scope_condition
 from remanence.store.record import Draft, Link, Told, version_of
 from remanence.store.times import moment
@@ -316,13 +316,23 @@ class SqlDatabase(Database):
                     touching, bound = self._among(end, keys)
                     self._run(f"DELETE FROM links WHERE {touching}", bound)
                 self._run(f"DELETE FROM records WHERE {here}", numbers)
-            self._run("DELETE FROM scopes WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.scope = scopes.scope)")
+            self._drop_empty_scopes()
             if gone:
                 self._run_many(
                     "INSERT INTO purges (fingerprint) VALUES (?)",
                     [(one,) for one in dict.fromkeys(["", *fingerprints])],
                 )
         return gone
+
+    def _drop_empty_scopes(self) -> None:
+        """A scope may be a person's name: it goes with its last record, and so does what was noted about it."""
+        gone = self._run(
+            "DELETE FROM scopes WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.scope = scopes.scope) RETURNING path"
+        )
+        ends = tuple(scope_setting("", path) for (path,) in gone)
+        if ends:
+            names = [name for (name,) in self._run("SELECT name FROM settings") if name.endswith(ends)]
+            self._run_many("DELETE FROM settings WHERE name = ?", [(name,) for name in names])
 
     def scopes(self) -> list[str]:
         return [path for (path,) in self._run("SELECT path FROM scopes ORDER BY path")]

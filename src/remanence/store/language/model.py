@@ -9,19 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
 from remanence.errors import EndpointError, MissingExtra, UsageError
-from remanence.hyperparameters import first_problem, validated
+from remanence.hyperparameters import validated
+from remanence.store.language.answers import Typed, read
 from remanence.store.language.usage import Usage
 
 if TYPE_CHECKING:
     import openai
 
-Typed = TypeVar("Typed", bound=BaseModel)
 Messages = Sequence[Mapping[str, str]]
 
 _FORMATS = ("json_schema", "json_object", "text")
@@ -290,34 +290,6 @@ class LanguageModel:
             said = said.replace(key, "…")
         said = re.sub(r"\bsk-[\w*.-]{4,}", "…", said)
         return said if len(said) <= 200 else said[:200] + "…"
-
-
-def read(text: str, answer: type[Typed]) -> Typed:
-    """Read an answer strictly: one JSON object of the type; a fence or a thinking block around it is taken off.
-
-    Raises
-    ------
-    ValueError
-        With one phrase of what is wrong.
-
-    Example
-    -------
-    >>> from remanence.store.language.tasks import Verdict
-    >>> read('{"yes": true}', Verdict).yes
-    True
-    """
-    bare = re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL).strip()
-    fenced = re.fullmatch(r"```(?:json)?\s*\n(.*)\n?```", bare, flags=re.DOTALL)
-    bare = (fenced[1] if fenced else bare).strip()
-    if not bare:
-        raise ValueError("it was empty")
-    try:
-        return answer.model_validate_json(bare, strict=True)
-    except ValidationError as error:
-        if error.errors()[0]["type"] == "json_invalid":
-            raise ValueError("it was no JSON object") from None
-        problem = first_problem(error)
-        raise ValueError(problem if len(problem) <= 300 else problem[:300] + "…") from None
 
 
 def _format(level: int, name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from remanence.hyperparameters import validated
-from remanence.store.language.statements import SINGLE, compare, statements
+from remanence.store.language.comparing import compare
+from remanence.store.language.statements import SINGLE, statements
 from remanence.store.language.tasks import Fact, Lesson, Note, Operation
 from remanence.store.language.words import STOP, contained, content, overlap, sentences, stem, stems, words
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from remanence.store.retrieve import terms
+
 
 def listed(names: str) -> frozenset[str]:
     """The words of a string, as a set."""
@@ -60,22 +62,12 @@ def words(text: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """A word without its commonest English endings, so that its forms fall together.
+    """A word without its ending, so that its forms fall together.
 
-    >>> [stem(word) for word in ("moved", "moving", "moves", "cities", "running", "swam", "glass")]
-    ['mov', 'mov', 'mov', 'city', 'run', 'swam', 'glass']
+    >>> [stem(word) for word in ("moved", "Moving", "Ana's", "running")]
+    ['move', 'move', 'ana', 'run']
     """
-    word = word.lower().removesuffix("'s")
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word.removesuffix("s")
-    for ending in ("ing", "ed"):
-        base = word.removesuffix(ending)
-        if base != word and len(base) >= 3 and re.search(r"[aeiouy]", base):
-            doubled = len(base) > 3 and base[-1] == base[-2] and base[-1] not in "lsz"
-            return base[:-1] if doubled else base
-    return word.removesuffix("e") if len(word) > 3 else word
+    return terms.stem(word.lower().removesuffix("'s"))
 
 
 def stems(names: str) -> frozenset[str]:

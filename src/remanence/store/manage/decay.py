@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from remanence.hyperparameters import validated
+from remanence.store.database.base import scope_setting
 from remanence.store.manage.policy import Policy, blocks
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Decay(Policy):
         self.half_life, self.forget_below = half_life, forget_below
 
     def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
-        key = f"{_KEPT} {scope}"
+        key = scope_setting(_KEPT, scope)
         last, now = int(store.database.setting(key) or 0), store.clock()
         weak: list[str] = []
         count = 0

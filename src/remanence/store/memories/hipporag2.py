@@ -19,6 +19,7 @@ from remanence.errors import StateError
 from remanence.hyperparameters import validated
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit, Hits
+from remanence.store.retrieve.extract import Triple
 from remanence.store.retrieve.graph import PassageGraph
 from remanence.store.retrieve.pagerank import walk_by_part
 from remanence.store.retrieve.recognise import RULES, ByModel, ByRules, FactReader, facts_told, note_source
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 GIVEN = "triples"
 """Under this name a record's metadata may hold its facts, as lists of subject, relation and object."""
-
-
 PAPER = Paper(
     "From RAG to Memory: Non-Parametric Continual Learning for Large Language Models",
     "Gutiérrez, Shu, Qi, Zhou, Su",
@@ -115,7 +114,7 @@ class HippoRAG2(Memory):
     ) -> None:
         self.linked, self.recognise, self.names, self.passages = linked, recognise, names, passages
         self.damping, self.synonyms, self.context = damping, synonyms, context
-        self._graphs: dict[str, PassageGraph] = {}
+        self._graphs: dict[tuple[str, str], PassageGraph] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -139,7 +138,11 @@ class HippoRAG2(Memory):
 
     @property
     def source(self) -> str:
-        """Under which name a record's metadata holds its facts; ``rules`` where they are read from its text."""
+        """Under which name a record's metadata holds its facts; ``rules`` where they are read from its text.
+
+        What a language model reads it reads when a record is written through this memory; a record that came into
+        the store otherwise is found by its vector alone.
+        """
         reader = self.reader
         return RULES if isinstance(reader, ByRules) else f"{GIVEN} by {reader.name}"
 
@@ -162,9 +165,11 @@ class HippoRAG2(Memory):
         space = store.encoding.serving
         if space is None:
             raise StateError("hipporag2 needs vectors: open the store with an encoder, such as encoder='minilm'")
-        graph = self._graphs.get(scope)
+        graph = self._graphs.get((space.name, scope))
         if graph is None:
-            graph = self._graphs[scope] = PassageGraph(store.encoding.texts, self.synonyms)
+            # Vectors of an encoder that was changed cannot be compared with these
+            self._graphs = {key: kept for key, kept in self._graphs.items() if key[0] == space.name}
+            graph = self._graphs[space.name, scope] = PassageGraph(store.encoding.texts, self.synonyms)
         wanted = filter_of(scope, None, now=store.clock())
         store.encoding.encode_queued(None, wanted)
         rows = store.database.matching(wanted)
@@ -190,7 +195,13 @@ class HippoRAG2(Memory):
             graph = self._followed(scope)
             if vector is None or not len(graph):
                 return Hits()
-            shares = self._shares(graph, question, vector)
+            numbers, cosines = graph.nearest_facts(vector, self.linked)
+            near = [graph.facts[number] for number in numbers]
+        kept = self.reader.recognise(question, near) if self.recognise else range(len(near))
+        with self._lock:
+            # A language model takes its time, in which another thread may have changed the graph
+            facts = {near[place]: float(cosines[place]) for place in kept if graph.has(near[place])}
+            shares = self._shares(graph, question, vector, facts)
             rows = np.array(graph.rows)
         scores = np.round(sum(shares.values(), np.zeros(len(rows))), 12)
         best = np.lexsort((rows, -scores))[:k]
@@ -206,19 +217,16 @@ class HippoRAG2(Memory):
         )
 
     def _shares(
-        self, graph: PassageGraph, question: str, vector: NDArray[np.float32]
+        self, graph: PassageGraph, question: str, vector: NDArray[np.float32], recognised: Mapping[Triple, float]
     ) -> dict[str, NDArray[np.float64]]:
         """Each passage's score, by where it came from."""
         near = (graph.passage_vectors @ vector).astype(np.float64)
         phrases, spread = len(graph.phrases), np.maximum(graph.spread(), 1)
-        facts, named = np.zeros(phrases), np.zeros(phrases)
-        numbers, cosines = graph.nearest_facts(vector, self.linked)
-        if self.recognise and len(numbers):
-            kept = self.reader.recognise(question, [graph.facts[number] for number in numbers])
-            numbers, cosines = numbers[kept], cosines[kept]
-        ends = np.array([graph.ends(number) for number in numbers], dtype=np.int64).reshape(-1)
-        times = np.bincount(ends, minlength=phrases)
-        facts += np.bincount(ends, weights=np.repeat(np.maximum(cosines, 0), 2), minlength=phrases)
+        facts, times, named = np.zeros(phrases), np.zeros(phrases), np.zeros(phrases)
+        for fact, cosine in recognised.items():
+            for end in graph.ends(fact):
+                facts[end] += max(cosine, 0.0)
+                times[end] += 1
         facts /= np.maximum(times, 1) * spread
         if self.names:
             named[graph.named(question)] = self.names

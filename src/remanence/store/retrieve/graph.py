@@ -211,10 +211,12 @@ class PassageGraph:
         best = sorted(np.flatnonzero(cosines >= least), key=lambda place: (-cosines[place], self.facts[place]))[:most]
         return np.array(best, dtype=np.int64), cosines[best]
 
-    def ends(self, fact: int) -> tuple[int, int]:
+    def has(self, fact: Triple) -> bool:
+        return fact in self._fact
+
+    def ends(self, fact: Triple) -> tuple[int, int]:
         """The numbers of the phrases at the ends of a fact."""
-        subject, _, other = self.facts[fact]
-        return self._phrase[subject], self._phrase[other]
+        return self._phrase[fact[0]], self._phrase[fact[2]]
 
 
 class _Arrays:
@@ -230,7 +232,7 @@ class _Arrays:
             context += [(place, graph._phrase[end]) for end in dict.fromkeys(e for f in told for e in (f[0], f[2]))]
         self.weights: dict[tuple[bool, bool], Any] = {}
         self.tellings = tellings
-        self.ends: Numbers = np.array([graph.ends(k) for k in range(len(graph.facts))], dtype=np.int64).reshape(-1, 2)
+        self.ends: Numbers = np.array([graph.ends(fact) for fact in graph.facts], dtype=np.int64).reshape(-1, 2)
         self.context: Numbers = np.array(context, dtype=np.int64).reshape(-1, 2)
 
 

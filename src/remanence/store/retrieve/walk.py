@@ -17,6 +17,7 @@ from remanence.store.record import Link, Told
 from remanence.store.retrieve.extract import FUNCTION, mentions, phrase, sentences, titled
 from remanence.store.retrieve.graph import named_in
 from remanence.store.retrieve.pagerank import walk_by_part
+from remanence.store.retrieve.terms import affordable, stem
 from remanence.store.where import Filter
 
 Array = NDArray[np.float64]
@@ -25,6 +26,8 @@ STARTS = 60
 """Candidates that the walk starts among."""
 NAMES, MENTIONS = 24, 8
 """Names that are searched for after the first walk, and how many records each brings."""
+COMMON = 5000
+"""Records that mention a name beyond which it leads everywhere, and is not searched for."""
 LINKED = 20
 """Candidates whose links are followed."""
 _NAMED, _FOUND = 2.0, 0.05
@@ -159,7 +162,12 @@ def _grow(database: Database, graph: _Graph, mass: Array, wanted: Filter) -> Non
     names = list(graph.names)
     asked = [phrase(one.text) for one in mentions(graph.question) if one.kind in ("name", "quoted")]
     often = [names[number] for number in np.argsort(-mass, kind="stable")[:NAMES]]
-    for name in dict.fromkeys([*asked, *often]):
-        terms = [word for word in name.split() if word not in FUNCTION] or name.split()
-        rows = database.words(terms, MENTIONS, wanted)[0]
-        graph.add(database.told(rows), name)
+    searched = {name: [w for w in name.split() if w not in FUNCTION] or name.split() for name in [*asked, *often]}
+    every = list(dict.fromkeys(stem(term) for terms in searched.values() for term in terms))
+    frequency = dict(zip(every, database.frequencies(every), strict=True))
+    for name, terms in searched.items():
+        counts = [frequency[stem(term)] for term in terms]
+        held = [count for count in counts if count]
+        if held and min(held) <= COMMON:
+            rows = database.words(affordable(terms, counts, COMMON), MENTIONS, wanted)[0]
+            graph.add(database.told(rows), name)
