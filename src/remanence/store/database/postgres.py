@@ -327,6 +327,9 @@ class PostgresDatabase(SqlDatabase):
     def frequencies(self, terms: Sequence[str]) -> list[int]:
         return self.search.frequencies(terms)
 
+    def neighbours_in_order(self, rows: Rows, reach: int, wanted: Filter) -> Rows:
+        return self.search.neighbours_in_order(rows, reach, wanted)
+
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         return self.search.dense(space, query, k, wanted)
 

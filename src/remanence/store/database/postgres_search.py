@@ -140,6 +140,28 @@ class Search:
             [K1 + 1, K1, 1 - B, B, length, lexemes, weights, _query(having), *values, k],
         )
 
+    # Order
+
+    def neighbours_in_order(self, rows: Rows, reach: int, wanted: Filter) -> Rows:
+        """Four statements for any number of rows, since each is a way to the server and back."""
+        found = np.zeros((len(rows), 2 * reach), dtype=np.int64)
+        place = {row: number for number, row in enumerate(rows.tolist())}
+        filled = np.zeros((len(rows), 2), dtype=np.int64)
+        among, these = self.database._among("a.row_id", rows)
+        text, values = condition(wanted, self.database)
+        for same in ("a.source IS NULL AND r.source IS NULL", "r.source = a.source"):
+            for side, (sign, order) in enumerate((("<", "DESC"), (">", "ASC"))):
+                for row, near in self.database._run(
+                    "SELECT a.row_id, n.row_id FROM records a CROSS JOIN LATERAL (SELECT r.row_id FROM records r "
+                    f"WHERE r.scope = a.scope AND {same} AND r.row_id {sign} a.row_id AND {text} "
+                    f"ORDER BY r.row_id {order} LIMIT ?) n WHERE {among} ORDER BY a.row_id, n.row_id {order}",
+                    [*values, reach, *these],
+                ):
+                    at = place[row]
+                    found[at, side * reach + filled[at, side]] = near
+                    filled[at, side] += 1
+        return found
+
     # Vectors
 
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
