@@ -107,7 +107,9 @@ class Reader:
         now = next((at for at in (now, wanted.true_at, wanted.known_at) if at is not None), wanted.now)
         speakers = self.database.speakers(wanted, SPEAKERS) if mode != "text" else []
         asked = query(question, speakers, now)
-        space, vector = self._vector(asked.meaning, wanted) if mode != "text" else (None, None)
+        # A name that is a speaker's leaves the question only where it counts by itself; by meaning alone it stays.
+        meant = question if mode == "dense" else asked.meaning
+        space, vector = self._vector(meant, wanted) if mode != "text" else (None, None)
         if mode in CONTEXTUAL and asked.period is None and (happened := event(question)):
             asked = replace(asked, period=self._when(happened, speakers, wanted))
         if mode == "dense":
