@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from remanence.store.database.sqlite import SqliteDatabase
 
 REFINED = 40
-"""How many of the index's best are compared again by their whole vectors."""
+"""How many of the index's best are compared again by their whole vectors: at least so many, and 30 more than asked for."""
 
 APPROXIMATE_FROM = 150_000
 """Vectors from which an approximate index pays; see docs/store-index.md for how that was measured."""
@@ -47,7 +47,7 @@ class Sidecar:
         rows = None if self._all(wanted) else self.database.matching(wanted)
         if rows is not None and not len(rows):
             return rows, np.zeros(0, dtype=np.float32)
-        size = max(REFINED, 2 * k)
+        size = max(REFINED, k + 30)
         while True:
             near, _ = self.index.search(query, size, rows)
             # the index holds every current version; those whose time is over, or not yet come, go here

@@ -6,6 +6,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -228,7 +229,7 @@ class SqlDatabase(Database):
     def matching(self, wanted: Filter) -> Rows:
         text, values = condition(wanted, self)
         found = self._run(f"SELECT r.row_id FROM records r WHERE {text} ORDER BY r.row_id", values)
-        return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
+        return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=len(found))
 
     def admitted(self, rows: Rows, wanted: Filter) -> Rows:
         if not len(rows):

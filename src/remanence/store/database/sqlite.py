@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -333,7 +334,7 @@ class SqliteDatabase(SqlDatabase):
 
     def _rows(self, statement: str, values: Sequence[Any]) -> Rows:
         found = self._run(statement, values)
-        return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
+        return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=len(found))
 
     def frequencies(self, terms: Sequence[str]) -> list[int]:
         stems = [stem(folded(term)) for term in terms]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remanence.store.record import Told
-from remanence.store.retrieve.terms import Array, occurrences
+from remanence.store.retrieve.terms import Array, bm25, occurrences
 
 Rows = NDArray[np.int64]
 
@@ -65,6 +65,27 @@ class Candidates:
             other += [order[at[there]], order[there]]
             distance += [np.full(len(there), step), np.full(len(there), -step)]
         return np.concatenate(one), np.concatenate(other), np.concatenate(distance)
+
+    @cached_property
+    def bm25(self) -> Array:
+        """Of each candidate, by lengths in characters."""
+        return bm25(self.counts, self.rarity, np.array([len(told.text) for told in self.told], dtype=np.float64))
+
+    @cached_property
+    def spoken(self) -> Array:
+        """1 where somebody said it."""
+        return np.array([float(told.speaker is not None) for told in self.told])
+
+    @cached_property
+    def asking(self) -> Array:
+        """1 where something said ends in a question."""
+        # what was shown with it stands in brackets
+        return np.array(
+            [
+                float(told.speaker is not None and told.text.partition(" [")[0].rstrip(" \"'”’)!.").endswith("?"))
+                for told in self.told
+            ]
+        )
 
     def before(self, values: Array) -> Array:
         """The value (records,) of the record right before each; 0 where there is none."""

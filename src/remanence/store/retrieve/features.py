@@ -16,7 +16,7 @@ from remanence.store.record import Told
 from remanence.store.retrieve.candidates import Candidates
 from remanence.store.retrieve.query import Query
 from remanence.store.retrieve.temporal import Period
-from remanence.store.retrieve.terms import Array, bm25, words
+from remanence.store.retrieve.terms import Array, words
 
 NEAR, FAR = 2.0, 8.0
 """Records over which the weight of a neighbour falls to 1/e, for what is said just before or after, and for a topic."""
@@ -34,7 +34,7 @@ _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 def words_own(query: Query, candidates: Candidates) -> Array:
     """BM25 of the candidate's own words, as a share of the best one's."""
-    scores = _bm25(candidates)
+    scores = candidates.bm25
     return scores / max(float(scores.max(initial=0.0)), 1e-9)
 
 
@@ -66,13 +66,12 @@ def speaker(query: Query, candidates: Candidates) -> Array:
 
 def replies(query: Query, candidates: Candidates) -> Array:
     """Where the record before asks something, its own share of the words: an answer rarely repeats the question."""
-    return candidates.before(words_own(query, candidates) * asks(query, candidates)) * _spoken(candidates)
+    return candidates.before(words_own(query, candidates) * asks(query, candidates)) * candidates.spoken
 
 
 def asks(query: Query, candidates: Candidates) -> Array:
     """1 where something said ends in a question: it seldom holds the answer."""
-    said = (told.text.partition(" [")[0] for told in candidates.told)  # what was shown with it stands in brackets
-    return np.array([text.rstrip(" \"'”’)!.").endswith("?") for text in said], dtype=np.float64) * _spoken(candidates)
+    return candidates.asking
 
 
 def tells_time(query: Query, candidates: Candidates) -> Array:
@@ -103,15 +102,6 @@ def _in_time(told: Told, period: Period) -> float:
         return 0.0
     length = 0 if period.start is None else period.end - period.start
     return math.exp(-(told.said_at - period.end) / (TOLD_WITHIN + length))
-
-
-def _spoken(candidates: Candidates) -> Array:
-    return np.array([float(told.speaker is not None) for told in candidates.told])
-
-
-def _bm25(candidates: Candidates) -> Array:
-    lengths = np.array([len(told.text) for told in candidates.told], dtype=np.float64)
-    return bm25(candidates.counts, candidates.rarity, lengths)
 
 
 def _covered(candidates: Candidates, scale: float) -> Array:

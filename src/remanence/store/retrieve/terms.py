@@ -6,7 +6,7 @@ import functools
 import re
 import threading
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,20 +142,29 @@ def occurrences(asked: Sequence[str], texts: Sequence[str]) -> Array:
     [[2.0, 0.0], [1.0, 0.0]]
     """
     found = np.zeros((len(asked), len(texts)))
-    stems = {stem(term): number for number, term in enumerate(asked)}
-    beginnings = tuple(_beginning(one) for one in stems)
-    lines = folded("\n".join(text[:LOOKED_AT].replace("\n", " ") for text in texts)).split("\n") if texts else []
-    every = [_WORD.findall(line) if any(one in line for one in beginnings) else [] for line in lines]
-    numbers = {
-        word: number
-        for word in set().union(*every)
-        if word.startswith(beginnings) and (number := stems.get(stem(word))) is not None
-    }
-    for place, one in enumerate(every):
-        for word in one:
-            if word in numbers:
-                found[numbers[word], place] += 1
+    whole = folded("\n".join(text[:LOOKED_AT].replace("\n", " ") for text in texts))
+    ends = np.cumsum([len(line) + 1 for line in whole.split("\n")])
+    for ending, number in {stem(term): number for number, term in enumerate(asked)}.items():
+        # to look for its beginning in all texts at once is far cheaper than to take every word of them
+        at = [
+            begin
+            for begin in _places(_beginning(ending), whole)
+            if not (begin and whole[begin - 1].isalnum()) and stem(_word_at(whole, begin)) == ending
+        ]
+        found[number] = np.bincount(np.searchsorted(ends, at, side="right"), minlength=len(texts))[: len(texts)]
     return found
+
+
+def _places(part: str, whole: str) -> Iterator[int]:
+    begin = whole.find(part)
+    while begin >= 0:
+        yield begin
+        begin = whole.find(part, begin + 1)
+
+
+def _word_at(text: str, begin: int) -> str:
+    found = _WORD.match(text, begin)
+    return found[0] if found else ""
 
 
 def _beginning(one: str) -> str:
