@@ -26,14 +26,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -48,6 +52,13 @@ WRITES = 300
 K = 10
 DIMENSION = 384
 GB, MB = 1e9, 1e6
+
+
+@cache
+def minilm() -> Any:
+    from remanence.store.encode import encoder
+
+    return encoder("minilm", threads=1, cache=False)
 
 
 class Prepared:
@@ -72,10 +83,8 @@ class Prepared:
     def encode(self, given: Sequence[str]) -> NDArray[np.float32]:
         missing = [text for text in given if text not in self.known]
         if missing:
-            from remanence.store.encode import encoder
-
             self.missed += len(missing)
-            self.known |= dict(zip(missing, encoder("minilm").encode(missing), strict=True))
+            self.known |= dict(zip(missing, minilm().encode(missing), strict=True))
         return np.stack([self.known[text] for text in given])
 
     def save(self) -> None:
@@ -120,13 +129,12 @@ def build(folder: Path, rows: int, precision: str = "float32") -> dict[str, Any]
         notes.write_text(json.dumps(told))
         told["catching up"] = timed(lambda: store.database.dense(space, vectors[0], 1, everywhere(store)))
         told["settling"] = timed(store.settle)
-        told["building, anonymous"] = anonymous()
-        store.database.truncate_log() if hasattr(store.database, "truncate_log") else None
+        told["largest"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     told["disk"] = disk(folder, name)
-    kept = json.loads(notes.read_text())
-    kept |= {key: told[key] for key in told if key != "settling" or told["settling"]["clock"] > 5 or key not in kept}
-    notes.write_text(json.dumps(kept))
-    return kept
+    if told["settling"]["processor"] < 1 and (known := json.loads(notes.read_text())).get("settling"):
+        told |= {key: known[key] for key in ("catching up", "settling", "largest")}  # it was done before
+    notes.write_text(json.dumps(told))
+    return told
 
 
 def ask(folder: Path, rows: int) -> dict[str, Any]:
@@ -184,7 +192,12 @@ def write(folder: Path, rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         shutil.copy(folder / f"float32-{rows}.db", Path(place) / "copy.db")
         with open_store(Path(place) / "copy.db", encoder=Prepared(folder), background=False) as store:
-            told["write"] = each(lambda n: store.write(**fresh[n]), WRITES)
+            with open(Path(place) / "floor", "wb", buffering=0) as file:
+                taken: dict[str, list[Any]] = {"write": [], "fsync": []}
+                for one in fresh[:WRITES]:
+                    taken["write"].append(timed(lambda one=one: store.write(**one)))  # type: ignore[misc]
+                    taken["fsync"].append(timed(lambda file=file: (file.write(bytes(8192)), os.fsync(file.fileno()))))  # type: ignore[misc]
+            told |= {key: quantiles(some) for key, some in taken.items()}
         shutil.copy(folder / f"float32-{rows}.db", Path(place) / "other.db")
         with open_store(Path(place) / "other.db", encoder=Real(folder), background=True) as store:
             store.encoding.encoder.encode(["warm"])
@@ -193,19 +206,68 @@ def write(folder: Path, rows: int) -> dict[str, Any]:
     return told
 
 
+def beside(folder: Path, rows: int) -> dict[str, Any]:
+    """What the peers do: records with their vectors, one by one and in bulk, then dense reading."""
+    from bench.store_peers import SINGLE
+    from bench.store_texts import records
+    from remanence.store import open as open_store
+
+    given = list(records(rows))
+    vectors = np.load(folder / f"vectors{max(ROWS)}.npy", mmap_mode="r")
+    queries, truth = np.load(folder / "queries.npy"), np.load(folder / f"truth{rows}.npy")
+    encoder = Prepared(folder)
+    encoder.known = {one["text"]: vectors[number] for number, one in enumerate(given[:SINGLE])}
+    found: list[Any] = []
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        with open_store(Path(place) / "own.db", encoder=encoder, background=False) as store:
+            space = store.encoding.serving
+            single = [timed(lambda one=one: store.write(wait=True, **one)) for one in given[:SINGLE]]  # type: ignore[misc]
+
+            def many() -> None:
+                store.write_many(given[SINGLE:])
+                for begin in range(SINGLE, rows, BLOCK):
+                    numbers = np.arange(begin, min(begin + BLOCK, rows))
+                    store.database.put_vectors(space, numbers + 1, vectors[numbers])
+                store.database.dense(space, queries[0], 1, everywhere(store))  # the index takes them over
+
+            bulk = timed(many)
+            read = [
+                timed(lambda query=query: found.append(store.database.dense(space, query, K, everywhere(store))[0]))  # type: ignore[misc]
+                for query in queries
+            ]
+        size = sum(path.stat().st_size for path in Path(place).rglob("*") if path.is_file())
+    right = sum(len(np.intersect1d(one - 1, known)) for one, known in zip(found, truth, strict=True))
+    return {
+        "single": [1e3 * median(one[what] for one in single) for what in ("clock", "processor")],
+        "bulk": [(rows - SINGLE) / bulk[what] for what in ("clock", "processor")],
+        "read": [1e3 * median(one[what] for one in read) for what in ("clock", "processor")],
+        "recall": right / truth.size,
+        "disk": size,
+    }
+
+
+def write_records(folder: Path) -> None:
+    """The first records, for the peers, which cannot make them."""
+    from bench.store_texts import records
+
+    with open(folder / "records.jsonl", "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records(PART))
+
+
 class Real(Prepared):
     """The packaged encoder, under the name of the prepared one."""
 
-    def __init__(self, folder: Path) -> None:
-        from remanence.store.encode import encoder
-
-        self.encoder = encoder("minilm", threads=1, cache=False)
-
     def encode(self, given: Sequence[str]) -> NDArray[np.float32]:
-        return self.encoder.encode(given)
+        return np.asarray(minilm().encode(given))
 
 
-STAGES: dict[str, Callable[..., dict[str, Any]]] = {"build": build, "ask": ask, "read": read, "write": write}
+STAGES: dict[str, Callable[..., dict[str, Any]]] = {
+    "build": build,
+    "ask": ask,
+    "read": read,
+    "write": write,
+    "beside": beside,
+}
 
 
 # ---- measuring
@@ -220,7 +282,10 @@ def timed(action: Callable[[], Any]) -> dict[str, float]:
 def each(action: Callable[[int], Any], count: int) -> dict[str, float]:
     """Milliseconds of one, after one that warms up: medians and the slowest twentieth."""
     action(0)
-    taken = [timed(lambda n=n: action(n)) for n in range(count)]  # type: ignore[misc]
+    return quantiles([timed(lambda n=n: action(n)) for n in range(count)])  # type: ignore[misc]
+
+
+def quantiles(taken: list[dict[str, float]]) -> dict[str, float]:
     return {
         f"{what} {name}": float(np.quantile([one[what] for one in taken], part) * 1e3)
         for what in ("clock", "processor")
@@ -250,6 +315,140 @@ def once(stage: str, folder: Path, rows: int, *further: str) -> dict[str, Any]:
         command, stdout=subprocess.PIPE, check=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+# ---- rows
+
+
+def run() -> list[dict[str, Any]]:
+    from bench import store_index, store_peers
+
+    kept = os.environ.get("REMANENCE_BENCH")
+    with tempfile.TemporaryDirectory(prefix="remanence-bench-") if not kept else nullcontext(kept) as place:
+        folder = Path(place)
+        for rows in ROWS:
+            store_index.prepare(folder, rows)
+        found = _small(folder)
+        found += _large(folder)
+        write_records(folder)
+        ours = once("beside", folder, PART)
+        for name in store_peers.NAMES:
+            found += _peer(name, ours, store_peers.once(name, folder))
+    load = f"load {os.getloadavg()[1]:.0f} on {os.cpu_count()} cores"
+    return [{**row, "unit": f"{row['unit']}; {load}"} if "clock" in row["unit"] else row for row in found]
+
+
+def _small(folder: Path) -> list[dict[str, Any]]:
+    size = ROWS[0]
+    built = once("build", folder, size)
+    if not (folder / "asked.npz").exists():
+        once("ask", folder, size)
+    told, wrote = once("read", folder, size), once("write", folder, size)
+    alone, busy, floor = (wrote[key]["clock p50"] for key in ("write", "write, encoding", "fsync"))
+    unit = "ms on the clock; other: 8 KiB appended to a file and fsynced, in turn"
+    return [
+        _row("one durable write", alone, alone, floor, unit, 5, WRITES),
+        _row("one durable write, the encoder working beside", busy, busy, floor, unit, 5, WRITES),
+        _row("one durable write", wrote["write"]["processor p50"], None, None, "ms of processor time", None, WRITES),
+        _bulk(built, size),
+        *_reading(told, size, 10, 25),
+    ]
+
+
+def _large(folder: Path) -> list[dict[str, Any]]:
+    size = ROWS[1]
+    built = once("build", folder, size)
+    told = once("read", folder, size)
+    half = once("build", folder, size, "float16")
+    opening = median(one[0] for one in told["open"])
+    first = max(one[0] for one in told["open"])
+    settled = built["settling"]
+    return [
+        _bulk(built, size),
+        *_reading(told, size, 15, 100),
+        _row("opening a million", first, opening, None, "s on the clock, the slowest of 5; ours: median", 1, 5),
+        _row("anonymous memory after reading a million", told["anonymous"] / GB, None, None, "GB", 1, 1),
+        *(
+            _row(f"disk of a million without texts, {name}", (one["disk"] - one["characters"]) / GB, one["disk"] / GB,
+                 None, "GB; ours: with the texts", target, 1)
+            for name, one, target in (("float32", built, 2.6), ("float16", half, 1.7))
+        ),
+        _row("building the lists of a million", settled["processor"], settled["clock"], None,
+             "s of processor time; ours: s on the clock", None, 1),
+        _row("largest resident memory while filling and building a million", built["largest"] / GB, None, None,
+             "GB, mapped pages counted", None, 1),
+    ]  # fmt: skip
+
+
+def _bulk(built: dict[str, Any], rows: int) -> dict[str, Any]:
+    rate = {what: rows / sum(part[what] for part in built["written"]) for what in ("processor", "clock")}
+    unit = "records/s of processor time; other: on the clock"
+    what = f"written in bulk, up to {rows:,}"
+    return {
+        **_row(what, *(rate["processor"],) * 2, rate["clock"], unit, 15_000, len(built["written"])),
+        "side": "above",
+    }
+
+
+def _reading(told: dict[str, Any], rows: int, dense: float, hybrid: float) -> list[dict[str, Any]]:
+    unit = "ms of processor time, p50; other: on the clock"
+    cases = [
+        ("dense", "dense reading", dense),
+        ("hybrid", "hybrid reading, all scopes", hybrid),
+        ("hybrid, one scope", "hybrid reading, one scope of a thousand", hybrid),
+        ("text", "reading by words, all scopes", None),
+    ]
+    found = [
+        _row(f"{what}, {rows:,}", told[key]["processor p50"], told[key]["processor p50"], told[key]["clock p50"],
+             unit, target, 2 * QUESTIONS if key == "dense" else QUESTIONS)
+        for key, what, target in cases
+    ]  # fmt: skip
+    recall = _row(f"recall@10 of dense reading, {rows:,}", told["recall"], None, None, "of the exact ten", 0.95, 1)
+    return [found[0], {**recall, "side": "above"}, *found[1:]]
+
+
+def _peer(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> list[dict[str, Any]]:
+    title = {"chroma": "Chroma", "lancedb": "LanceDB", "mem0": "mem0"}[name]
+    recall = f"recall@10 {ours['recall']:.3f} and {theirs['recall']:.3f}"
+    made = [
+        _row(f"{title} / ours, one durable write with its vector", theirs["single"][0] / ours["single"][0],
+             ours["single"][0], theirs["single"][0], "ms on the clock, p50", None, store_singles()),
+        _row(f"ours / {title}, written in bulk with vectors", ours["bulk"][1] / theirs["bulk"][1], ours["bulk"][1],
+             theirs["bulk"][1], "records/s of processor time", None, 1),
+        _row(f"{title} / ours, dense reading", theirs["read"][1] / ours["read"][1], ours["read"][1],
+             theirs["read"][1], f"ms of processor time, p50; {recall}", None, 2 * QUESTIONS),
+    ]  # fmt: skip
+    if "read, index" in theirs:
+        recall = f"recall@10 {ours['recall']:.3f} and {theirs['recall, index']:.3f}"
+        made.append(
+            _row(f"{title} with its default index / ours, dense reading", theirs["read, index"][1] / ours["read"][1],
+                 ours["read"][1], theirs["read, index"][1], f"ms of processor time, p50; {recall}", None, 2 * QUESTIONS)
+        )  # fmt: skip
+    return [{**row, "side": "above"} for row in made]
+
+
+def store_singles() -> int:
+    from bench.store_peers import SINGLE
+
+    return SINGLE
+
+
+def _row(
+    what: str, ratio: float, ours: float | None, theirs: float | None, unit: str, target: float | None, turns: int
+) -> dict[str, Any]:
+    return {
+        "what": what,
+        "ratio": _rounded(ratio),
+        "ours": _rounded(ratio if ours is None else ours),
+        "theirs": None if theirs is None else _rounded(theirs),
+        "unit": unit,
+        "turns": turns,
+        "target": target,
+    }
+
+
+def _rounded(figure: float) -> float:
+    return round(figure, 3) if figure < 1000 else round(figure)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -174,6 +175,11 @@ def scope_of(scope: Any) -> str:
     """A scope as the store keeps it: parts joined by ``/``, none empty."""
     if not isinstance(scope, str):
         raise UsageError(f"the scope was given as a {type(scope).__name__}, expected a path such as 'user/42'")
+    return _path(scope)
+
+
+@functools.lru_cache(maxsize=4096)
+def _path(scope: str) -> str:
     path = scope.strip("/")
     if len(path) > 500 or any(not part.strip() or part in ("*", "..", ".") for part in path.split("/") if path):
         raise UsageError(f"the scope {scope[:80]!r} is no path: give parts joined by '/', such as 'user/42'")
@@ -216,12 +222,16 @@ def clean(text: str) -> str:
 
 
 def _tags(given: Any) -> str:
+    if given == ():
+        return "[]"
     if isinstance(given, str) or not isinstance(given, Iterable) or not all(isinstance(tag, str) for tag in given):
         raise UsageError(f"the tags were given as {str(given)[:60]!r}, expected a list of strings")
     return json.dumps([clean(tag) for tag in dict.fromkeys(given)], ensure_ascii=False)
 
 
 def _metadata(given: Any) -> str:
+    if given == {}:
+        return "{}"
     if not isinstance(given, Mapping):
         raise UsageError(f"the metadata was given as a {type(given).__name__}, expected a mapping")
     try:
