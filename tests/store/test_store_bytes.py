@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -28,9 +29,20 @@ def opened(path, word_encoder):
 
 
 def held(path, texts):
-    """Which of the texts' bytes occur in any file in the folder of a store."""
-    contents = [file.read_bytes() for file in path.parent.rglob("*") if file.is_file()]
-    return [text for text in texts if any(text.encode() in content for content in contents)]
+    """Which of the texts' bytes occur in any file in the folder of a store; looked at by another process, since a
+    file that is closed in this one takes SQLite's locks with it."""
+    code = "import pathlib, sys, json; folder, *texts = json.load(sys.stdin)\n" + (
+        "contents = [file.read_bytes() for file in pathlib.Path(folder).rglob('*') if file.is_file()]\n"
+        "print(json.dumps([text for text in texts if any(text.encode() in content for content in contents)]))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        input=json.dumps([str(path.parent), *texts]),
+        capture_output=True,
+        text=True,
+    )
+    found: list[str] = json.loads(said.stdout)
+    return found
 
 
 def unlikely(random, length):

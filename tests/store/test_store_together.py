@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -234,3 +236,28 @@ def test_two_may_open_a_new_store_at_once(address, word_encoder):
     assert failures == []
     with stores.open(address, encoder=word_encoder(), background=False) as store:
         assert len(store) == 5
+
+
+def test_a_process_that_looked_into_the_file_still_owns_its_log(tmp_path, word_encoder):
+    # To close any descriptor of a file drops all of a process's locks on it, and another that closes the store
+    # would then take itself for the last one and remove the log under this one's feet
+    path = tmp_path / "memory.db"
+
+    def elsewhere(code):
+        opened = f"import remanence.store as stores\nstore = stores.open({str(path)!r}, encoder=None)\n"
+        done = subprocess.run([sys.executable, "-c", opened + code], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with stores.open(path, encoder=word_encoder(), background=False) as store:
+        store.forget(store.write("something to forget, with enough bytes").id)
+        with stores.open(path, encoder=None) as second:
+            second.check()
+            second.statistics()
+        elsewhere("store.write('from the other process')\nstore.close()")
+        assert path.with_name("memory.db-wal").exists(), "the other process removed the log"
+        kept = store.write("written afterwards")
+        assert (
+            elsewhere("print([r.text for r in store.list()])") == "['written afterwards', 'from the other process']\n"
+        )
+        assert store.get(kept.id) == kept

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.errors import UsageError
+from remanence import streams
 from remanence.streams import cache
-from remanence.streams.reading import DATA, below_data
-
-ADVERSARIAL = 5  # LoCoMo's category of questions that have no answer
+from remanence.streams.experience import Joined, Segment, Stream, TestSet
+from remanence.streams.written import unpack
 
 
 @dataclass(frozen=True)
@@ -37,43 +33,33 @@ def collections() -> tuple[Collection, ...]:
     UsageError
         If the files are not below REMANENCE_DATA.
     """
-    conversations = _json("locomo", "locomo6.json")
-    return (*(_locomo(sample) for sample in conversations), _musique())
+    conversations, musique = streams.parse("locomo"), streams.parse("musique")
+    return (
+        *(_collection(f"locomo/{segment.name}", segment, test) for segment, test in _pairs(conversations)),
+        _joined(musique),
+    )
 
 
-def _json(*parts: str) -> Any:
-    path = below_data(*parts)
-    if path is None:
-        raise UsageError(f"there is no {'/'.join(parts)} below the folder named by {DATA}: set it to where the data is")
-    return json.loads(path.read_text(encoding="utf-8"))
+def _pairs(stream: Stream) -> list[tuple[Segment, TestSet]]:
+    tests = {test.name: test for test in stream.tests}
+    return [(segment, tests[segment.name]) for segment in stream.segments]
 
 
-def _locomo(sample: dict[str, Any]) -> Collection:
-    talk = sample["conversation"]
-    sessions = sorted((key for key in talk if re.fullmatch(r"session_\d+", key)), key=lambda key: int(key[8:]))
-    turns = [turn for key in sessions for turn in talk[key]]
-    texts = [
-        f"{turn['speaker']}: {turn['text']}" + (f" ({turn['blip_caption']})" if turn.get("blip_caption") else "")
-        for turn in turns
+def _collection(name: str, segment: Segment, test: TestSet) -> Collection:
+    rows = segment.examples.span(0, len(segment.examples))
+    texts = [f"{row['speaker']}: {row['text']}" if "speaker" in row else row["text"] for row in unpack(rows.x)]
+    places = {number: place for place, number in enumerate(rows.ids.tolist())}
+    questions = [
+        (row["question"], frozenset(places[number] for number in numbers if number in places))
+        for row, numbers in zip(unpack(test.x), test.y.tolist(), strict=True)
     ]
-    places = {turn["dia_id"]: place for place, turn in enumerate(turns)}
-    questions = []
-    for asked in sample["qa"]:
-        named = re.findall(r"D\d+:\d+", " ".join(asked.get("evidence", [])))
-        found = frozenset(places[name] for name in named if name in places)
-        if found and asked["category"] != ADVERSARIAL:
-            questions.append((asked["question"], found))
-    return Collection(f"locomo/{sample['sample_id']}", tuple(texts), tuple(questions))
+    return Collection(name, tuple(texts), tuple(questions))
 
 
-def _musique() -> Collection:
-    corpus = _json("musique", "corpus.json")
-    places = {(passage["title"], passage["text"]): place for place, passage in enumerate(corpus)}
-    questions = []
-    for asked in _json("musique", "questions50.json"):
-        supporting = [(p["title"], p["paragraph_text"]) for p in asked["paragraphs"] if p["is_supporting"]]
-        questions.append((asked["question"], frozenset(places[key] for key in supporting)))
-    return Collection("musique", tuple(f"{p['title']}: {p['text']}" for p in corpus), tuple(questions))
+def _joined(stream: Stream) -> Collection:
+    """All experiences as one collection, with the questions on the whole."""
+    whole = Segment(Joined([segment.examples for segment in stream.segments]))
+    return _collection(stream.name, whole, stream.tests[-1])
 
 
 def half(question: str) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from remanence.errors import StateError, UsageError
 from remanence.store.database.base import Database, Space, Vectors
+from remanence.store.encode.older import InOldSpace, compatible
 from remanence.store.where import Filter
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ class Encoding:
         self.database, self.encoder, self.background = database, encoder, background
         self.precision = precision
         self.failed: Exception | None = None
-        self._to_old: Callable[[Vectors], Vectors] | None = None
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,9 +62,9 @@ class Encoding:
             serving = self._served()
             if serving is None:
                 serving = self.database.add_space(encoder.name, encoder.dimension, self.precision, serving=True)
-        if serving.name == getattr(encoder, "compatible_with", None):
-            # its vectors can be brought into the old space, which therefore goes on serving
-            self._to_old = encoder.to_old  # type: ignore[attr-defined]
+        found = compatible(encoder)
+        if found is not None and found.compatible_with == serving.name:
+            self.encoder = InOldSpace(encoder, serving.dimension)
             return
         if serving.name != encoder.name:
             raise StateError(
@@ -90,13 +90,11 @@ class Encoding:
             If another process has changed the store's encoder since this one opened it.
         """
         found = self._served()
-        if found is not None and self.encoder is not None:
-            mine = getattr(self.encoder, "compatible_with", None) if self._to_old else self.encoder.name
-            if found.name != mine:
-                raise StateError(
-                    f"the encoder of this store was changed to {found.name!r} while it was open with "
-                    f"{self.encoder.name!r}: open it again"
-                )
+        if found is not None and self.encoder is not None and found.name != self.encoder.name:
+            raise StateError(
+                f"the encoder of this store was changed to {found.name!r} while it was open with "
+                f"{self.encoder.name!r}: open it again"
+            )
         return found
 
     def question(self, text: str) -> Vectors | None:
@@ -115,8 +113,7 @@ class Encoding:
     def _encode(self, texts: list[str]) -> Vectors:
         if self.encoder is None:
             raise StateError("this store was opened without an encoder: open it with encoder='minilm'")
-        vectors = encoded(self.encoder, texts)
-        return vectors if self._to_old is None else np.asarray(self._to_old(vectors), dtype=np.float32)
+        return encoded(self.encoder, texts)
 
     def encode_queued(
         self, limit: int | None = None, wanted: Filter | None = None, progress: Progress | None = None
@@ -215,7 +212,7 @@ class Encoding:
                     if self.database.queue_length(space):
                         continue  # something was written in this moment
                     self.database.serve(space)
-                    self.encoder, self._to_old = encoder, None
+                    self.encoder = encoder
                 return
             rows = np.array([row for row, _ in batch], dtype=np.int64)
             self.database.put_vectors(space, rows, encoded(encoder, [text for _, text in batch]))

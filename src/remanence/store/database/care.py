@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from remanence.store.database.descriptors import holding
 from remanence.store.record import Removal
 
 if TYPE_CHECKING:
@@ -83,17 +83,6 @@ def files(path: Path) -> list[Path]:
     index = path.with_name(path.name + "-index")
     below = [file for file in sorted(index.rglob("*")) if file.is_file()] if index.is_dir() else []
     return [file for file in (*beside, *below, *backups(path)) if file.exists()]
-
-
-def holding(paths: Iterable[Path], pieces: Sequence[bytes]) -> list[bytes]:
-    """Which of the byte strings occur in any of the files."""
-    found: list[bytes] = []
-    for path in paths:
-        if not path.exists() or not path.stat().st_size:
-            continue
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            found += [piece for piece in pieces if piece not in found and mapped.find(piece) >= 0]
-    return found
 
 
 def check(database: SqliteDatabase, repair: bool) -> list[str]:

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remanence.errors import StateError, UsageError
-from remanence.store.database import care, schema
+from remanence.store.database import care, descriptors, schema
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound
 from remanence.store.database.shortlist import shortlist
@@ -83,14 +84,28 @@ class SqliteDatabase(SqlDatabase):
                 raise UsageError(f"there is no store at {self.path}: write to it first, or check the path")
             if not self.path.parent.is_dir():
                 raise UsageError(f"the folder {self.path.parent} of the store does not exist: make it first")
-        elif self.path.stat().st_size and not self._is_database():
-            raise StateError(f"{self.path} is not a store: it is no SQLite file")
-        self._prepare()
-        self.identity = self.setting("identity") or ""
+        self._descriptor = self._keep_descriptor()
+        try:
+            if descriptors.beginning(self._descriptor, 16) not in (b"", b"SQLite format 3\x00"):
+                raise StateError(f"{self.path} is not a store: it is no SQLite file")
+            self._prepare()
+            self.identity = self.setting("identity") or ""
+        except BaseException:
+            self.close()
+            raise
 
-    def _is_database(self) -> bool:
-        with open(self.path, "rb") as file:
-            return file.read(16) == b"SQLite format 3\x00"
+    def _keep_descriptor(self) -> tuple[int, int]:
+        try:
+            if not self.path.exists():
+                self.path.touch()
+            key = descriptors.keep(self.path)
+        except OSError as error:
+            raise UsageError(
+                f"the store {self.path} cannot be opened ({error.strerror}): choose a file that you may read and write"
+            ) from None
+        self._release = weakref.finalize(self, descriptors.release, key)
+        self._release.atexit = False
+        return key
 
     # Connections
 
@@ -179,6 +194,7 @@ class SqliteDatabase(SqlDatabase):
                 connection.close()
             self._open.clear()
         self._local = threading.local()
+        self._release()
 
     # Statements
 

@@ -73,7 +73,7 @@ class AgentFly(Memory):
     >>> for experience in stream.experiences():
     ...     _ = learner.learn(experience)
     >>> learner.predict(stream.tests[0].x[:2]).records.shape
-    torch.Size([2, 1])
+    torch.Size([1, 1])
 
     References
     ----------

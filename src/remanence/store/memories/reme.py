@@ -61,7 +61,7 @@ class ReMe(Memory):
     >>> for experience in stream.experiences():
     ...     _ = learner.learn(experience)
     >>> learner.predict(stream.tests[0].x[:2]).records.shape
-    torch.Size([2, 1])
+    torch.Size([1, 1])
 
     References
     ----------
