@@ -207,11 +207,8 @@ class Store(Twins):
         return hits
 
     def _refuse_unknown(self, scope: str | None) -> None:
-        if not scope:
-            return
-        known = self.database.scopes()
-        if not any(path == scope or path.startswith(scope + "/") for path in known):
-            named = [path for path in known if path]
+        if scope and not self.database.holds_scope(scope):
+            named = [path for path in self.database.scopes() if path]
             hint = nearest(scope, named) if len(named) <= 50 else nearest(scope, named[:50])
             raise UsageError(
                 f"nothing was written under the scope {scope!r}: {hint if named else 'no scope was used yet'}"

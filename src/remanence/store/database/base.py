@@ -131,6 +131,10 @@ class Database(ABC):
         """Every scope that ever held a record and was not forgotten, in order."""
 
     @abstractmethod
+    def holds_scope(self, scope: str, *, only: bool = False) -> bool:
+        """Whether a record was written under a scope (to none, if empty); with `only`, whether none was elsewhere."""
+
+    @abstractmethod
     def speakers(self, wanted: Filter, limit: int) -> list[str]:
         """At most `limit` of those who speak in the scopes of a filter; none where these are too many to ask."""
 

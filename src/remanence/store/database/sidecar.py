@@ -64,10 +64,7 @@ class Sidecar:
         """Whether a filter leaves every current version in, but for its time."""
         if wanted.where != EVERYTHING:
             return False
-        if wanted.scope is None:
-            return True
-        below = f"{wanted.scope}/"
-        return all(path == wanted.scope or (wanted.scope and path.startswith(below)) for path in self.database.scopes())
+        return wanted.scope is None or self.database.holds_scope(wanted.scope, only=True)
 
     def catch_up(self) -> None:
         """Take over what the database logged since the last time."""

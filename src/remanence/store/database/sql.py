@@ -338,6 +338,11 @@ class SqlDatabase(Database):
     def scopes(self) -> list[str]:
         return [path for (path,) in self._run("SELECT path FROM scopes ORDER BY path")]
 
+    def holds_scope(self, scope: str, *, only: bool = False) -> bool:
+        text, values = scope_condition(Filter(scope))
+        found = self._run(f"SELECT 1 FROM scopes r WHERE {'NOT ' if only else ''}{text} LIMIT 1", values)
+        return bool(found) is not only
+
     def speakers(self, wanted: Filter, limit: int) -> list[str]:
         text, values = scope_condition(wanted)
         scopes = self._run(f"SELECT r.scope FROM scopes r WHERE {text or '1=1'} LIMIT ?", [*values, _SCOPES + 1])

@@ -125,6 +125,8 @@ class AgentFly(Memory):
         if self.policy == "similar":
             return self.store.read(question, k, scope=scope, where=_REWARDED, mode="dense")
         found = self._near(question, max(k, self.candidates), scope)
+        if not found:
+            return []
         values = self._values(question, [hit.record for hit in found])
         best = np.argsort(-values, kind="stable")[:k].tolist()
         return [
