@@ -261,3 +261,60 @@ def test_a_process_that_looked_into_the_file_still_owns_its_log(tmp_path, word_e
             elsewhere("print([r.text for r in store.list()])") == "['written afterwards', 'from the other process']\n"
         )
         assert store.get(kept.id) == kept
+
+
+def test_a_child_that_outlives_its_parents_store_loses_nothing(address, word_encoder):
+    # What SQLite knows of a file's locks is copied by a fork, the locks themselves are not
+    go, done = multiprocessing.get_context("fork").Event(), multiprocessing.get_context("fork").Event()
+    opened = stores.open(address, encoder=word_encoder(), background=False)
+    opened.write("from the parent")
+
+    def child():
+        opened.write("from the child")
+        done.set()
+        go.wait(60)
+        opened.write("from the child, later")
+        assert opened.read("from the child, later", k=1)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    assert done.wait(60)
+    opened.close()
+    code = (
+        f"import remanence.store as stores\nwith stores.open({address!r}, encoder=None) as s: s.write('from a third')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    go.set()
+    process.join(60)
+    assert process.exitcode == 0
+    with stores.open(address, encoder=word_encoder(), background=False) as store:
+        texts = [record.text for record in store.list(newest=False)]
+        assert texts == ["from the parent", "from the child", "from a third", "from the child, later"]
+        assert store.check() == []
+
+
+def test_a_child_forked_while_a_thread_writes_can_write(store):
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            store.write_many(["in the background"] * 50)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if not child:
+                wrong = 1
+                try:
+                    store.write("from a child")
+                    wrong = 0
+                finally:
+                    os._exit(wrong)
+            _, status = os.waitpid(child, 0)
+            assert os.waitstatus_to_exitcode(status) == 0
+    finally:
+        stop.set()
+        thread.join()
+    assert store.count(where={"text": "from a child"}) == 5 and store.check() == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remanence.store.database.descriptors import holding
+from remanence.store.database.forks import unforked
 from remanence.store.record import Removal
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def check(database: SqliteDatabase, repair: bool) -> list[str]:
                 f"a page of the database is damaged ({line}): restore an intact copy or export what can be read"
             )
     try:
-        database.connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        with unforked():
+            database.connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     except sqlite3.DatabaseError as error:
         if "malformed" not in str(error):
             raise

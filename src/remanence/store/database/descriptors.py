@@ -92,3 +92,12 @@ else:  # Windows, where locks belong to a handle and not to the process
     def _at(descriptor: int, size: int, place: int) -> bytes:
         os.lseek(descriptor, place, os.SEEK_SET)
         return os.read(descriptor, size)
+
+
+def _after_in_child() -> None:
+    global _guard
+    _guard = threading.Lock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from remanence.errors import StateError, UsageError
 from remanence.store.database import care, descriptors, schema
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound
+from remanence.store.database.forks import closes, unforked
 from remanence.store.database.shortlist import shortlist
 from remanence.store.database.sidecar import INDEXES, Sidecar
 from remanence.store.database.sql import SqlDatabase
@@ -76,6 +78,8 @@ class SqliteDatabase(SqlDatabase):
         self._open: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self._process = os.getpid()
+        self._generation = 0
+        self._connected = itertools.count()
         self._matched: dict[str, tuple[tuple[int, int], Rows]] = {}
         if self.path.is_dir():
             raise UsageError(f"{self.path} is a folder, expected the file of a store: name a file in it")
@@ -85,10 +89,12 @@ class SqliteDatabase(SqlDatabase):
             if not self.path.parent.is_dir():
                 raise UsageError(f"the folder {self.path.parent} of the store does not exist: make it first")
         self._descriptor = self._keep_descriptor()
+        closes(self)
         try:
             if descriptors.beginning(self._descriptor, 16) not in (b"", b"SQLite format 3\x00"):
                 raise StateError(f"{self.path} is not a store: it is no SQLite file")
-            self._prepare()
+            with unforked():
+                self._prepare()
             self.identity = self.setting("identity") or ""
         except BaseException:
             self.close()
@@ -117,13 +123,24 @@ class SqliteDatabase(SqlDatabase):
             self._inherited = self._open
             self._local, self._open, self._guard = threading.local(), [], threading.Lock()
             self._process = os.getpid()
-        found = getattr(self._local, "connection", None)
-        if found is None:
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None or self._local.generation != self._generation:
             found = self._connect()
-            self._local.connection = found
+            self._local.connection, self._local.generation = found, self._generation
+            self._local.serial = next(self._connected)
             with self._guard:
                 self._open.append(found)
         return found
+
+    def close_connections(self) -> None:
+        """Before a fork; each thread makes itself a new one when it needs it."""
+        if self._process != os.getpid():
+            return
+        with self._guard:
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+            self._generation += 1
 
     def _connect(self) -> sqlite3.Connection:
         made = sqlite3.connect(
@@ -189,10 +206,7 @@ class SqliteDatabase(SqlDatabase):
     def close(self) -> None:
         if self._process != os.getpid():
             return
-        with self._guard:
-            for connection in self._open:
-                connection.close()
-            self._open.clear()
+        self.close_connections()
         self._local = threading.local()
         self._release()
 
@@ -200,13 +214,15 @@ class SqliteDatabase(SqlDatabase):
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
-            return self.connection.execute(statement, values).fetchall()
+            with unforked():
+                return self.connection.execute(statement, values).fetchall()
         except sqlite3.DatabaseError as error:
             raise self._told_error(error) from None
 
     def _run_many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
         try:
-            self.connection.executemany(statement, values)
+            with unforked():
+                self.connection.executemany(statement, values)
         except sqlite3.DatabaseError as error:
             raise self._told_error(error) from None
 
@@ -239,10 +255,14 @@ class SqliteDatabase(SqlDatabase):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        connection = self.connection
-        if getattr(self._local, "depth", 0):
+        if getattr(self._local, "depth", 0) and self._process == os.getpid():
             yield
             return
+        with unforked():
+            yield from self._transaction()
+
+    def _transaction(self) -> Iterator[None]:
+        connection = self.connection
         self._run("BEGIN IMMEDIATE")
         self._local.depth = 1
         try:
@@ -309,7 +329,7 @@ class SqliteDatabase(SqlDatabase):
     def matching(self, wanted: Filter) -> Rows:
         """The same rows again cost nothing while nobody has written."""
         seen = (self._run("PRAGMA data_version")[0][0], self.connection.total_changes)
-        key = f"{threading.get_ident()} {wanted.key}"
+        key = f"{self._local.serial} {wanted.key}"
         kept = self._matched.get(key)
         if kept is not None and kept[0] == seen:
             return kept[1]
