@@ -109,9 +109,10 @@ def build(folder: Path, rows: int, precision: str = "float32") -> dict[str, Any]
     notes = folder / f"{name}.json"
     told: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {"written": [], "vectors": []}
     with opened(folder, name, precision=precision) as store:
-        stream = records(rows)
         done = len(store)
-        characters = sum(len(record["text"].encode()) for record in islice(stream, done))
+        stream = records(rows) if done < rows or "characters" not in told else iter(())
+        characters = told.get("characters", 0) if done == rows else 0
+        characters += sum(len(record["text"].encode()) for record in islice(stream, done))
         for _ in range(done, rows, PART):
             block = list(islice(stream, PART))
             characters += sum(len(record["text"].encode()) for record in block)
@@ -132,7 +133,7 @@ def build(folder: Path, rows: int, precision: str = "float32") -> dict[str, Any]
         told["largest"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     told["disk"] = disk(folder, name)
     if told["settling"]["processor"] < 1 and (known := json.loads(notes.read_text())).get("settling"):
-        told |= {key: known[key] for key in ("catching up", "settling", "largest")}  # it was done before
+        told |= {key: known[key] for key in ("catching up", "settling", "largest") if key in known}  # done before
     notes.write_text(json.dumps(told))
     return told
 
