@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -17,6 +19,17 @@ import pytest
 import remanence.store as stores
 
 _WORD = re.compile(r"\w+")
+
+
+_STOP = """
+import os, shutil, signal, sys, time
+sys.stdin.read()
+folder = sys.argv[2]
+if os.path.exists(os.path.join(folder, "postmaster.pid")):
+    os.kill(int(sys.argv[1]), signal.SIGINT)
+    time.sleep(5)
+    shutil.rmtree(folder, ignore_errors=True)
+"""
 
 
 class WordEncoder:
@@ -60,6 +73,11 @@ def postgres_server() -> Iterator[str]:
         if os.environ.get("REMANENCE_POSTGRES") == "required":
             raise
         pytest.skip(f"no PostgreSQL could be started here ({str(error).splitlines()[0] if str(error) else error!r})")
+    # A test run that is killed cannot stop its server: a process that reads from this one until it ends does
+    watcher = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _STOP, str(server.get_pid()), str(server.pgdata)], stdin=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
     import psycopg
 
     address = server.get_uri()
@@ -69,6 +87,7 @@ def postgres_server() -> Iterator[str]:
         connection.execute("SELECT pg_reload_conf()")
     yield address
     server.cleanup()
+    watcher.communicate()
 
 
 @pytest.fixture
