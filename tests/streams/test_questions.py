@@ -101,6 +101,7 @@ def test_folds_part_the_questions_and_keep_the_records():
 def test_what_cannot_be_asked_is_said():
     for wrong, says in (
         (lambda: rm.streams.fold("digits", 3), "asks no questions"),
+        (lambda: rm.streams.alone("musique"), "no questions for every experience|comes from a folder"),
         (lambda: rm.streams.fold(rm.streams.changing("facts", sessions=1, people=1), 50, seed=49), "too few"),
         (lambda: rm.streams.parse("facts", experiences=3), "set by an option of the scenario changing"),
         (lambda: rm.streams.changing("facts", people=99), "people must be"),
@@ -126,6 +127,8 @@ def test_the_real_conversations_and_passages(data):
     assert sum(len(segment.examples) for segment in locomo.segments) == 3435
     assert sum(len(test.y) for test in locomo.tests) == 883
     assert len(musique.tests[0].y) == 50
+    third = rm.streams.parse("locomo", ["alone"], seed=8)
+    assert [segment.name for segment in third.segments] == [locomo.segments[2].name] == [third.tests[0].name]
     row = unpack(locomo.segments[0].examples.x[:1])[0]
     assert row["speaker"] == "Caroline"
     assert row["said_at"] == "2023-05-08T13:56:00+00:00"

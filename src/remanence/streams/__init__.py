@@ -19,7 +19,7 @@ from remanence.streams.experience import (
 )
 from remanence.streams.facts import changing
 from remanence.streams.folder import folder
-from remanence.streams.folds import fold
+from remanence.streams.folds import alone, fold
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
@@ -42,6 +42,7 @@ __all__ = [
     "Stream",
     "Task",
     "TestSet",
+    "alone",
     "blur",
     "build",
     "changing",

@@ -1,4 +1,4 @@
-"""Parts of a stream's questions, so that several runs ask different ones about the same records."""
+"""Parts of a stream of questions, so that several runs ask different ones: some questions, or one experience."""
 
 from __future__ import annotations
 
@@ -54,3 +54,29 @@ def fold(
         tests.append(replace(test, x=test.x[asked], y=test.y[asked]))
     recipe = recorded(base, "fold", {"folds": folds, "seed": seed})
     return replace(base, name=f"{base.name}/fold", tests=tests, recipe=recipe)
+
+
+@scenario
+def alone(stream: str | Stream, *, seed: Seed = 0) -> Stream:
+    """Only one experience, with the questions about it: which, the seed says.
+
+    Parameters
+    ----------
+    stream:
+        A stream of questions with a test set for every experience (``locomo``), or the name of a source.
+    seed:
+        Which experience: its remainder by their number.
+
+    Raises
+    ------
+    UsageError
+        If the stream has no test set for every experience.
+    """
+    base = start(stream)
+    if base.task.kind != "retrieval" or len(base.tests) != len(base.segments):
+        raise UsageError(f"{base.name} has no questions for every experience, of which alone keeps one: use locomo")
+    place = seed % len(base.segments)
+    recipe = recorded(base, "alone", {"seed": seed})
+    return replace(
+        base, name=f"{base.name}/alone", segments=[base.segments[place]], tests=[base.tests[place]], recipe=recipe
+    )
