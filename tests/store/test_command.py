@@ -49,6 +49,23 @@ def test_write_then_read_then_history(file):
     assert "1" in good("history", file, record["id"])
 
 
+def test_nothing_found_without_a_scope_says_that_there_are_scopes(file):
+    assert "--scope '*'" in good("read", file, "Lisbon", "--mode", "text")
+    assert "--scope '*'" not in good("read", file, "Lisbon", "--mode", "text", "--scope", "*")
+    assert json.loads(good("read", file, "Lisbon", "--mode", "text", "--json"))["hits"] == []
+
+
+def test_what_a_record_says_is_no_command_to_the_terminal(tmp_path):
+    file = tmp_path / "memory.db"
+    identity = good(
+        "write", file, "a \x1b[31mred\x1b]0;title\x07 fox\r", "--speaker", "\x1b[1mAna", "--encoder", "none"
+    ).strip()
+    for words in (["list", file], ["read", file, "red fox", "--mode", "text"], ["history", file, identity]):
+        told = good(*words)
+        assert "fox" in told
+        assert not {"\x1b", "\x07", "\r"} & set(told)
+
+
 def test_conditions_and_scopes_hold(file):
     listed = json.loads(good("list", file, "--where", "metadata.city=Lisbon", "--json"))
     assert [one["speaker"] for one in listed] == ["Ana"]

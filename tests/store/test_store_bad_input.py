@@ -233,3 +233,49 @@ def test_without_psycopg_the_extra_is_named(tmp_path):
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "MissingExtra" in said.stdout and "remanence[postgres]" in said.stdout, said.stderr
     assert issubclass(MissingExtra, ImportError)
+
+
+def test_what_is_nested_too_deeply_is_refused(store):
+    deep = where = {"speaker": "Ana"}
+    for _ in range(3000):
+        deep, where = {"a": deep}, {"not": where}
+    refused(UsageError, "nested too deeply", store.write, "x", metadata=deep)
+    refused(UsageError, "nested more than", store.list, where=where)
+    assert len(store) == 0
+
+
+def test_a_filter_of_too_many_conditions_is_refused(store):
+    store.write("x", speaker="7", metadata={"n": 7})
+    many = [str(n) for n in range(2000)]
+    refused(UsageError, "at most 500", store.list, where={"any": [{"speaker": one} for one in many]})
+    refused(UsageError, "at most 500", store.list, where={"metadata.n": {"in": many}})
+    assert len(store.list(where={"any": [{"speaker": one} for one in many[:500]]})) == 1
+    assert len(store.list(where={"metadata.n": {"in": list(range(500))}})) == 1
+    assert len(store.list(where={"speaker": {"in": many}})) == 1, "a list counts as one"
+
+
+@pytest.mark.parametrize("given", ["a text", b"x", {"text": "x"}, 5, None])
+def test_what_is_not_several_is_not_written_letter_by_letter(store, given):
+    refused(UsageError, "expected several", store.write_many, given)
+    assert len(store) == 0
+
+
+def test_more_hits_than_can_be_counted_are_refused(store):
+    store.write("x")
+    refused(UsageError, "at most 1,000,000,000", store.read, "x", k=10**30)
+    assert len(store.read("x", k=10**9)) == 1
+
+
+@pytest.mark.parametrize("path", ["", None, 5])
+def test_what_is_no_path_is_refused_by_export_and_import(store, path):
+    refused(UsageError, "is no path", store.export, path)
+    refused(UsageError, "is no path", store.import_, path)
+
+
+def test_an_export_replaces_neither_a_store_nor_what_is_no_file(store, tmp_path):
+    with stores.open(tmp_path / "other.db", encoder=None) as other:
+        other.write("kept")
+    refused(UsageError, "is a database", store.export, tmp_path / "other.db")
+    refused(UsageError, "no regular file", store.export, "/dev/null")
+    with stores.open(tmp_path / "other.db", encoder=None) as other:
+        assert other.list()[0].text == "kept"

@@ -208,3 +208,43 @@ def test_the_header_says_whose_file_it_is(path, opened):
     opened.write("x")
     opened.close()
     assert struct.unpack(">I", path.read_bytes()[68:72])[0] == schema.APPLICATION
+
+
+@pytest.mark.parametrize("how", ["file", "link"])
+def test_what_lies_where_the_index_should_is_told_and_mended(path, opened, word_encoder, how):
+    opened.write("a heron in the reeds", wait=True)
+    opened.close()
+    index = path.with_name(path.name + "-index")
+    shutil.rmtree(index, ignore_errors=True)
+    index.write_bytes(b"x") if how == "file" else index.symlink_to(path.with_name("nowhere") / "below")
+    with stores.open(path, encoder=word_encoder(), background=False) as store:
+        with pytest.raises(StateError, match="doctor"):
+            store.read("heron", mode="dense")
+        assert store.check(repair=True)
+        assert store.check() == []
+        assert store.read("heron", mode="dense")[0].text == "a heron in the reeds"
+
+
+def test_a_link_to_a_store_is_that_store(path, opened, word_encoder, tmp_path):
+    record = opened.write("a heron in the reeds", wait=True)
+    opened.read("heron")
+    opened.close()
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    with stores.open(link, encoder=word_encoder(), background=False) as store:
+        assert store.forget(record.id).complete
+    assert not link.with_name("link.db-index").exists(), "one index, beside the file itself"
+
+
+def test_an_open_store_is_neither_exported_over_nor_imported_from(path, opened):
+    opened.write("a heron in the reeds")
+    for call, match in ((opened.export, "is a database"), (opened.import_, "a store that is open")):
+        in_one_sentence(UsageError, match, call, path)
+    assert opened.list()[0].text == "a heron in the reeds"
+    assert opened.check() == []
+
+
+def test_a_store_that_may_not_be_written_says_so(path, opened):
+    error = opened.database._told_error(sqlite3.OperationalError("attempt to write a readonly database"))
+    assert isinstance(error, StateError)
+    assert "the right to be written" in str(error)

@@ -91,7 +91,7 @@ def test_several_are_forgotten_or_none(store):
     with pytest.raises(UsageError, match="never written, or is forgotten already"):
         store.forget([ids[0], "0" * 32])
     assert len(store) == 3
-    assert store.forget(ids[:2]).records == 2
+    assert store.forget([*ids[:2], ids[0]]).records == 2, "named twice is forgotten once"
     assert len(store) == 1
 
 
@@ -103,6 +103,10 @@ def test_nothing_is_forgotten_by_accident(store):
         store.forget(where={"speakr": "Ana"})
     with pytest.raises(UsageError, match="is no id"):
         store.forget("x")
+    with pytest.raises(UsageError, match="the one or the other"):
+        store.forget(store.list()[0].id, where={"speaker": "Nobody"})
+    with pytest.raises(UsageError, match="expected an id"):
+        store.forget(5)
     assert store.forget(where={"speaker": "Nobody"}).records == 0
     assert store.forget([]).records == 0
     assert len(store) == 1

@@ -135,10 +135,13 @@ def read(
             mode=mode,
             explain=explain,
         )
+        elsewhere = not hits and not scope and any(store.scopes())
     if as_json:
         print(json.dumps(hits_json(hits)))
         return
     show(hits_table(hits, explain))
+    if elsewhere:
+        print("only records without a scope were searched: name one with --scope, or --scope '*' for all")
     if hits.pending:
         print(f"{hits.pending:,} texts wait for a vector and were searched by words alone: read again, or run encode")
 

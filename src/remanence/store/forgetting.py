@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from remanence.errors import UsageError
@@ -18,8 +18,12 @@ def forget(store: Store, record: str | Iterable[str] | None, where: Any, scope: 
     if record is None and where is None and scope is None:
         raise UsageError("nothing was named to forget: give an id, ids, where=… or scope=… (scope='*' for everything)")
     if record is not None:
+        if where is not None or scope is not None:
+            raise UsageError("both records and where=… or scope=… were given to forget: give the one or the other")
+        if isinstance(record, bytes | Mapping) or not isinstance(record, Iterable):
+            raise UsageError(f"a {type(record).__name__} was given to forget, expected an id or a list of ids")
         given = [record] if isinstance(record, str) else list(record)
-        ids = [identity(one) for one in given]
+        ids = list(dict.fromkeys(identity(one) for one in given))
         known = {told.id for told in store.database.current(ids)}
         unknown = next((one for one in ids if one not in known), None)
         if unknown is not None:

@@ -14,6 +14,7 @@ from remanence.store.record import Hits, Receipt, Record
 
 _WIDEST = 300
 _PIPED = 160
+_ID = 32
 
 
 def show(what: Any) -> None:
@@ -25,16 +26,17 @@ def show(what: Any) -> None:
 def hits_table(hits: Hits, explain: bool) -> Table:
     """Hits, best first."""
     table = Table(title=None if hits else "nothing found")
-    for column in ("score", "speaker", "said", "text and id"):
-        table.add_column(column, overflow="fold", ratio=1 if column == "text and id" else None)
-    if explain:
-        table.add_column("put there by", overflow="fold")
+    for column in ("score", "speaker", "said"):
+        table.add_column(column, overflow="fold")
+    # as wide as an id, which is there to be copied
+    last = "text, id, and what put it there" if explain else "text and id"
+    table.add_column(last, overflow="fold", ratio=1, min_width=_ID)
     for hit in hits:
         record = hit.record
-        cells = [f"{hit.score:.3f}", escape(record.speaker or ""), day(record.said_at), _text(record)]
+        cells = [f"{hit.score:.2f}", _cell(record.speaker or ""), day(record.said_at), _text(record)]
         if explain:
             parts = sorted(hit.explain.items(), key=lambda part: -abs(part[1]))
-            cells.append("\n".join(f"{escape(name)} {value:.3f}" for name, value in parts if value))
+            cells[-1] += "\n" + ", ".join(f"{escape(name)} {value:.2f}" for name, value in parts if value)
         table.add_row(*cells)
     return table
 
@@ -47,11 +49,12 @@ def hits_json(hits: Hits) -> dict[str, Any]:
 def records_table(records: Sequence[Record]) -> Table:
     """Records in order."""
     table = Table(title=None if records else "no records")
-    for column in ("written", "kind", "scope", "speaker", "text and id"):
-        table.add_column(column, overflow="fold", ratio=1 if column == "text and id" else None)
+    for column in ("written", "kind", "scope", "speaker"):
+        table.add_column(column, overflow="fold")
+    table.add_column("text and id", overflow="fold", ratio=1, min_width=_ID)
     for record in records:
         where = (day(record.recorded_at), record.kind, record.scope, record.speaker or "")
-        table.add_row(*map(escape, where), _text(record))
+        table.add_row(*map(_cell, where), _text(record))
     return table
 
 
@@ -62,7 +65,7 @@ def history_table(versions: Sequence[Record]) -> Table:
         table.add_column(column, overflow="fold")
     for one in versions:
         times = (one.valid_from, one.valid_to, one.recorded_at, one.replaced_at)
-        table.add_row(str(one.version), escape(_cut(one.text)), *map(minute, times))
+        table.add_row(str(one.version), _cell(_cut(one.text)), *map(minute, times))
     return table
 
 
@@ -96,7 +99,12 @@ def _number(value: Any) -> str:
 
 def _text(record: Record) -> str:
     version = f" v{record.version}" if record.version > 1 else ""
-    return f"{escape(_cut(record.text))}\n[dim]{record.id}{version}[/]"
+    return f"{_cell(_cut(record.text))}\n[dim]{record.id}{version}[/]"
+
+
+def _cell(text: str) -> str:
+    """A text as it is, neither markup nor a command to the terminal."""
+    return escape("".join(c if c == "\n" or c.isprintable() else "\ufffd" for c in text.replace("\t", " ")))
 
 
 def _cut(text: str) -> str:

@@ -238,6 +238,8 @@ def _metadata(given: Any) -> str:
         told = clean(json.dumps(dict(given), ensure_ascii=False, allow_nan=False))
         # JSON escapes the NUL character, and PostgreSQL cannot read it back even so
         return json.dumps(_cleaned(json.loads(told)), ensure_ascii=False) if "\\u0000" in told else told
+    except RecursionError:
+        raise UsageError("the metadata is nested too deeply to be written as JSON: make it flatter") from None
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"the metadata cannot be written as JSON ({error}): give texts, numbers, lists and mappings"

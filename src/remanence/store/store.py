@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _BULK = 5000
 LONGEST_QUESTION = 20_000
 """Characters of one question."""
+MOST_HITS = 1_000_000_000
+"""Hits of one reading."""
 
 
 class Store(Twins):
@@ -127,6 +129,8 @@ class Store(Twins):
         progress:
             Called with how many are written and how many there are (0 where that is not known).
         """
+        if isinstance(records, str | bytes | Mapping | Record) or not isinstance(records, Iterable):
+            raise UsageError(f"a {type(records).__name__} was given to write_many, expected several: give a list")
         total = len(records) if isinstance(records, Sequence) else 0
         ids: list[str] = []
         at = self.clock()
@@ -197,8 +201,8 @@ class Store(Twins):
             raise UsageError(
                 f"the question has {len(question):,} characters, at most {LONGEST_QUESTION:,} can be asked: shorten it"
             )
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise UsageError(f"k is {k!r}, expected a whole number of 1 or more")
+        if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_HITS:
+            raise UsageError(f"k is {k!r}, expected a whole number of 1 or more, at most {MOST_HITS:,}")
         wanted = filter_of(scope, where, as_of=as_of, known_at=known_at, now=self.clock())
         self._refuse_unknown(wanted.scope)
         hits = self.reader.read(clean(question), k, wanted, mode=mode, explain=explain, **options)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from remanence.errors import UsageError
 from remanence.files import whole_file
+from remanence.store.database import descriptors
 from remanence.store.record import Link, Told, draft, version_of
 from remanence.store.times import instant, moment
 
@@ -25,6 +26,7 @@ _BLOCK = 2000
 
 def export(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
     """Write a line that names the format, a line for each version, oldest first, and a line for each link."""
+    path = _target(path)
     total = int(store.database.statistics()["versions"])
     done = 0
     with whole_file(path) as file:
@@ -45,6 +47,28 @@ def export(store: Store, path: str | os.PathLike[str], progress: Progress | None
     return done
 
 
+def _path(given: str | os.PathLike[str], what: str) -> Path:
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise UsageError(f"{str(given)[:80]!r} is no path to {what}: name a file")
+    return Path(given)
+
+
+def _target(given: str | os.PathLike[str]) -> Path:
+    """Where an export may go: an export takes its file's place whole, so never that of a store or of a device."""
+    path = _path(given, "export to")
+    if path.exists() and not path.is_dir():
+        if not path.is_file():
+            raise UsageError(f"{path} is no regular file: name one to export to")
+        if descriptors.keeps(path) or _is_database(path):
+            raise UsageError(f"{path} is a database, which the export would replace: name another file")
+    return path
+
+
+def _is_database(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(16) == b"SQLite format 3\x00"
+
+
 def readable(told: Told) -> dict[str, Any]:
     """A version as a JSON-able line, times in ISO 8601."""
     known = asdict(told)
@@ -63,7 +87,9 @@ def readable_link(link: Link) -> dict[str, Any]:
 
 def import_(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
     """Read what `export` wrote into a store, all of it or nothing."""
-    source = Path(path)
+    source = _path(path, "import")
+    if descriptors.keeps(source):
+        raise UsageError(f"{source} is the file of a store that is open: give one that export wrote")
     if not source.is_file():
         raise UsageError(f"there is no file {source} to import: give one that export wrote")
     with open(source, "rb") as file:

@@ -42,6 +42,11 @@ OPERATORS = {
 _LARGEST = 10**18
 """Whole numbers up to this are the same in every database."""
 
+DEEPEST = 50
+"""Groups within groups."""
+MOST = 500
+"""Conditions of one filter; databases refuse expressions of about twice as many."""
+
 _KEY = re.compile(r"[\w\- ]{1,100}")
 
 
@@ -87,15 +92,28 @@ def parse(given: Any) -> Group:
     >>> parse([("metadata.city", "=", "Lisbon")]).parts[0].path
     ('city',)
     """
+    try:
+        found = _parsed(given)
+    except RecursionError:
+        found = None
+    if found is None or _deepest(found) > DEEPEST:
+        raise UsageError(f"where is nested more than {DEEPEST} deep: make it flatter")
+    many = _counted(found)
+    if many > MOST:
+        raise UsageError(f"where has {many:,} conditions, at most {MOST} can be asked at once: use 'in' with a list")
+    return found
+
+
+def _parsed(given: Any) -> Group:
     if given is None:
         return EVERYTHING
     if isinstance(given, Mapping):
         parts: list[Condition | Group] = []
         for name, wanted in given.items():
             if name == "any":
-                parts.append(Group("any", tuple(parse(one) for one in _several(wanted))))
+                parts.append(Group("any", tuple(_parsed(one) for one in _several(wanted))))
             elif name == "not":
-                parts.append(Group("not", (parse(wanted),)))
+                parts.append(Group("not", (_parsed(wanted),)))
             elif isinstance(wanted, Mapping):
                 parts += [_condition(name, operator, value) for operator, value in wanted.items()]
             else:
@@ -109,6 +127,22 @@ def parse(given: Any) -> Group:
         f"where was given as {str(given)[:80]!r}, expected a mapping such as {{'speaker': 'Ana'}} "
         "or a list of (field, operator, value)"
     )
+
+
+def _deepest(part: Condition | Group) -> int:
+    """How deep groups are nested, gone through level by level so that no depth is too deep to be told."""
+    depth, level = 0, [part]
+    while level:
+        level = [below for one in level if isinstance(one, Group) for below in one.parts]
+        depth += 1
+    return depth
+
+
+def _counted(part: Condition | Group) -> int:
+    if isinstance(part, Group):
+        return sum(_counted(one) for one in part.parts)
+    # one key of free metadata is compared with each value of a list by itself
+    return len(part.value) if part.path and isinstance(part.value, tuple) else 1
 
 
 def _several(given: Any) -> Sequence[Any]:

@@ -99,7 +99,7 @@ def check(database: SqliteDatabase, repair: bool) -> list[str]:
             database.connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     except sqlite3.DatabaseError as error:
         if "malformed" not in str(error):
-            raise
+            raise database._told_error(error) from None
         wrong.append(
             "the full-text index disagrees with the texts" + (": rebuilt" if repair else ": run doctor to rebuild it")
         )

@@ -40,6 +40,15 @@ def release(key: tuple[int, int]) -> None:
             del _kept[key]
 
 
+def keeps(path: Path) -> bool:
+    """Whether a path is the file of a store that this process has open: nobody else may open and close it."""
+    if not path.exists():
+        return False
+    found = path.stat()
+    with _guard:
+        return (found.st_dev, found.st_ino) in _kept
+
+
 def beginning(key: tuple[int, int], length: int) -> bytes:
     """The first bytes of a kept file."""
     with _guard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,8 @@ class Sidecar:
             return rows, np.zeros(0, dtype=np.float32)
         size = max(REFINED, k + 30)
         while True:
-            near, _ = self.index.search(query, size, rows)
+            with self._usable():
+                near, _ = self.index.search(query, size, rows)
             # the index holds every current version; those whose time is over, or not yet come, go here
             good = near if rows is not None else self.database.admitted(near, wanted)
             if len(good) >= k or len(near) < size:
@@ -66,8 +68,23 @@ class Sidecar:
             return False
         return wanted.scope is None or self.database.holds_scope(wanted.scope, only=True)
 
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """What the system says of the index's files, in a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise StateError(
+                f"the index {self.index.folder} cannot be used ({error.strerror}): free space, give the right to write "
+                "there, or run 'remanence store doctor'; the store itself is whole"
+            ) from None
+
     def catch_up(self) -> None:
         """Take over what the database logged since the last time."""
+        with self._usable():
+            self._catch_up()
+
+    def _catch_up(self) -> None:
         if self.index.stale or self.index.applied < self._cut():
             self.rebuild()
         while True:
@@ -101,7 +118,8 @@ class Sidecar:
         """Make the index anew from the vectors in the database."""
         logged = self.database._run("SELECT seq FROM sqlite_sequence WHERE name = 'changes'")
         upto = int(logged[0][0]) if logged else 0
-        self.index.rebuild(self._blocks(), applied=upto)
+        with self._usable():
+            self.index.rebuild(self._blocks(), applied=upto)
         self._cut_log(upto)
 
     def _blocks(self) -> Iterator[tuple[Rows, Vectors]]:
@@ -124,19 +142,26 @@ class Sidecar:
         if len(self.index) < APPROXIMATE_FROM or self.index.approximate.state == "ready":
             return False
         told = None if progress is None else lambda what, share: progress(round(100 * share), 100)
-        return self.index.build_approximate(told)
+        with self._usable():
+            return self.index.build_approximate(told)
 
     def purge(self) -> bool:
         """Let no file hold what was removed; whether that is done."""
         try:
             self.catch_up()
-            return not self.index.purge()
+            with self._usable():
+                return not self.index.purge()
         except StateError:
             return False
 
     def check(self, repair: bool) -> list[str]:
         """Whether the index agrees with the database, once it has caught up."""
-        stale = self.index.stale
+        place = self.index.folder.parent
+        misplaced = place.is_symlink() or (place.exists() and not place.is_dir())
+        if misplaced and repair:
+            place.unlink()
+        with self._usable():
+            stale = misplaced or self.index.stale
         if not stale:
             self.catch_up()
             held = self.index.rows()

@@ -73,7 +73,8 @@ class SqliteDatabase(SqlDatabase):
         if index not in INDEXES:
             raise UsageError(f"there is no index {index!r} for vectors: choose one of {', '.join(INDEXES)}")
         self.index, self.durable = index, durable
-        self.path = Path(path).absolute()
+        # A link to a store is that store: its log and its index lie beside the file itself
+        self.path = Path(os.path.realpath(path))
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
@@ -143,15 +144,18 @@ class SqliteDatabase(SqlDatabase):
             self._generation += 1
 
     def _connect(self) -> sqlite3.Connection:
-        made = sqlite3.connect(
-            self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        made.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
-        made.execute("PRAGMA secure_delete = ON")
-        made.execute("PRAGMA foreign_keys = ON")
-        made.execute("PRAGMA temp_store = MEMORY")
-        made.execute("PRAGMA cache_size = -65536")
-        made.create_function("lowered", 1, _lowered, deterministic=True)
+        try:
+            made = sqlite3.connect(
+                self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            made.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
+            made.execute("PRAGMA secure_delete = ON")
+            made.execute("PRAGMA foreign_keys = ON")
+            made.execute("PRAGMA temp_store = MEMORY")
+            made.execute("PRAGMA cache_size = -65536")
+            made.create_function("lowered", 1, _lowered, deterministic=True)
+        except sqlite3.DatabaseError as error:
+            raise self._told_error(error) from None
         return made
 
     def _prepare(self) -> None:
@@ -170,7 +174,7 @@ class SqliteDatabase(SqlDatabase):
                         version = schema.VERSION
         except sqlite3.DatabaseError as error:
             self.close()
-            raise self._unreadable(error) from None
+            raise self._told_error(error) from None
         if version > schema.VERSION:
             self.close()
             raise StateError(
@@ -237,6 +241,11 @@ class SqliteDatabase(SqlDatabase):
             )
         if "disk is full" in str(error):
             return StateError(f"the disk of {self.path} is full: nothing of this was written, free some space")
+        if "readonly" in str(error) or "unable to open" in str(error):
+            return StateError(
+                f"the store {self.path} cannot be written here ({error}): give it and its folder the right to be "
+                "written, or copy it elsewhere"
+            )
         return self._unreadable(error)
 
     @staticmethod
