@@ -49,9 +49,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_encoder_s_own_name_makes_it_again() -> None:
     made = encoder("minilm", threads=1)
-    assert made.name == "minilm:int8@1#384"
+    assert made.name == "minilm:int8@2#384"
     assert encoder(made.name).name == made.name
-    assert encoder("minilm:fp32").name == "minilm:fp32@1#384"
+    assert encoder("minilm:fp32").name == "minilm:fp32@2#384"
 
 
 @pytest.mark.usefixtures("counting")

@@ -17,7 +17,7 @@ from remanence.errors import UsageError, nearest
 class Encoder(Protocol):
     """Turns texts into vectors.
 
-    ``name`` says which model, version and dimension made a vector (``minilm:int8@1#384``): vectors of two
+    ``name`` says which model, version and dimension made a vector (``minilm:int8@2#384``): vectors of two
     encoders may be compared exactly where their names are equal. It stands in the database beside each vector,
     and ``encoder(name)`` makes the same encoder again.
     """

@@ -2,23 +2,26 @@
 
 In 8 bits each token's activations get a scale of their own (one maximum per row) and each output of a weight
 matrix its own. So a text's vector is the same alone and in any batch, which one scale for a whole tensor, as
-dynamic quantisation usually has it, does not give. A few channels behind each layer normalisation are ten times
-larger than the rest; a factor per channel moves half of that, in logarithms, into the weights.
+dynamic quantisation usually has it, does not give.
 
-Weights have 7 bits (-63 … 63): processors with AVX2 but without VNNI add pairs of products of an unsigned and a
-signed byte in 16 bits, where 255 · 63 · 2 fits and 255 · 127 · 2 does not. So all machines compute alike.
+Each weight is the sum of two bytes of 7 bits (-63 … 63), the second in steps 126 times finer: so weights lose next
+to nothing, at the price of a second product. 7 bits, because processors with AVX2 but without VNNI add pairs of
+products of an unsigned and a signed byte in 16 bits, where 255 · 63 · 2 fits and 255 · 127 · 2 does not. So all
+machines compute alike. What is left is the rounding of activations. A few channels behind each layer normalisation
+are ten times larger than the rest; a factor per channel moves all of that into the weights, which can hold it.
 
 References
 ----------
 Devlin, Chang, Lee, Toutanova: BERT, 2019, arXiv 1810.04805. Yao, Aminabadi, Zhang, Wu, Li, He: ZeroQuant: Efficient
 and Affordable Post-Training Quantization for Large-Scale Transformers, 2022, arXiv 2206.01861 (scales per token).
 Xiao, Lin, Seznec, Wu, Demouth, Han: SmoothQuant: Accurate and Efficient Post-Training Quantization for Large
-Language Models, 2022, arXiv 2211.10438 (factors per channel, with its migration strength of 0.5).
+Language Models, 2022, arXiv 2211.10438 (factors per channel).
 
 Departures
 ----------
 Of SmoothQuant: factors only behind layer normalisations, where a second normalisation with its weights divided
-costs little; they are rounded to quarters of an octave, so that every machine finds the same ones.
+costs little; a migration strength of 1, where one byte per weight asks for about 0.5; factors are rounded to quarters
+of an octave, so that every machine finds the same ones.
 """
 
 from __future__ import annotations
@@ -30,9 +33,11 @@ from numpy.typing import NDArray
 
 from remanence.minilm import EPSILON, HEADS, LAYERS, LONGEST, WIDTH
 
-VERSION = 1
+VERSION = 2
 """Part of the encoder's name: to be raised with every change after which vectors differ."""
 LARGEST_WEIGHT = 63
+FINER = 2 * LARGEST_WEIGHT
+"""The second byte's steps in one of the first's: what rounding leaves, half a step, is its largest value."""
 SMALLEST_GELU = -0.17
 """GELU is nowhere below -0.16998: what it gives needs few of the 255 steps below zero."""
 _CONTRIBUTED = "com.microsoft"  # onnxruntime's own operators
@@ -175,11 +180,16 @@ def _product(
     if x in graph.normalised:
         x, matrix = _smoothed(graph, weights, name, matrix, x, largest)
     scales = (np.abs(matrix).max(axis=1) / LARGEST_WEIGHT).astype(np.float32)
-    whole = np.rint(matrix / scales[:, None]).astype(np.int8)
+    coarse = np.rint(matrix / scales[:, None])
+    fine = np.rint((matrix / scales[:, None] - coarse) * FINER)
     row, steps, zero = _steps(graph, name, x)
-    inputs = [steps, graph.constant(f"{name}.weight", whole.T), graph.constant("one", np.array(1, np.float32))]
-    inputs += [graph.constant(f"{name}.scales", scales), zero]
-    y = graph("MatMulIntegerToFloat", inputs, f"{name}.columns", domain=_CONTRIBUTED)
+    one = graph.constant("one", np.array(1, np.float32))
+    columns = []
+    for part, whole, each in (("coarse", coarse, scales), ("fine", fine, scales / FINER)):
+        inputs = [steps, graph.constant(f"{name}.{part}", whole.astype(np.int8).T), one]
+        inputs += [graph.constant(f"{name}.{part}.scales", each.astype(np.float32)), zero]
+        columns.append(graph("MatMulIntegerToFloat", inputs, f"{name}.{part}.columns", domain=_CONTRIBUTED))
+    y = graph("Add", columns, f"{name}.columns")
     row = graph("Unsqueeze", [row, graph.constant("second", np.array([1]))], f"{name}.rows")
     return graph("Mul", [y, row], f"{name}.product")
 
@@ -189,8 +199,7 @@ def _smoothed(
 ) -> tuple[str, Array]:
     """A layer normalisation's output with even channels, and the matrix that makes up for it."""
     before, normal = graph.normalised[x]
-    factors = np.sqrt(largest[normal] / np.abs(matrix).max(axis=0))
-    factors = np.exp2(np.rint(np.log2(factors) * 4) / 4).astype(np.float32)
+    factors = np.exp2(np.rint(np.log2(largest[normal]) * 4) / 4).astype(np.float32)
     parts = [
         graph.constant(f"{name}.even.{part}", weights[f"{normal}.{part}"] / factors) for part in ("weight", "bias")
     ]
