@@ -409,15 +409,19 @@ def _reading(told: dict[str, Any], rows: int, dense: float, hybrid: float) -> li
 
 
 def _peer(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> list[dict[str, Any]]:
+    from bench import store_peers
+
     title = {"chroma": "Chroma", "lancedb": "LanceDB", "mem0": "mem0"}[name]
     recall = f"recall@10 {ours['recall']:.3f} and {theirs['recall']:.3f}"
+    if name in store_peers.FEWER:
+        recall += f"; {title} holds {store_peers.FEWER[name]:,}"
     made = [
         _row(f"{title} / ours, one durable write with its vector", theirs["single"][0] / ours["single"][0],
-             ours["single"][0], theirs["single"][0], "ms on the clock, p50", None, store_singles()),
+             ours["single"][0], theirs["single"][0], "ms on the clock, p50", None, store_peers.SINGLE),
         _row(f"ours / {title}, written in bulk with vectors", ours["bulk"][1] / theirs["bulk"][1], ours["bulk"][1],
              theirs["bulk"][1], "records/s of processor time", None, 1),
         _row(f"{title} / ours, dense reading", theirs["read"][1] / ours["read"][1], ours["read"][1],
-             theirs["read"][1], f"ms of processor time, p50; {recall}", None, 2 * QUESTIONS),
+             theirs["read"][1], f"ms of processor time, p50; {recall}", None, store_peers.ASKED.get(name, 2 * QUESTIONS)),
     ]  # fmt: skip
     if "read, index" in theirs:
         recall = f"recall@10 {ours['recall']:.3f} and {theirs['recall, index']:.3f}"
@@ -426,12 +430,6 @@ def _peer(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> list[dict[
                  ours["read"][1], theirs["read, index"][1], f"ms of processor time, p50; {recall}", None, 2 * QUESTIONS)
         )  # fmt: skip
     return [{**row, "side": "above"} for row in made]
-
-
-def store_singles() -> int:
-    from bench.store_peers import SINGLE
-
-    return SINGLE
 
 
 def _row(
