@@ -13,5 +13,8 @@ CLAIM = Claim(
         "a-mem[rules]#plain": {"link": False, "evolve": False},
     },
     equal="ten notes for each answer; the same notes with the same keywords, tags and context",
-    reduced="evidence turns found instead of answers judged, another conversation for each seed; keywords, tags, context, links and rewriting by rules, so that this is no verdict on the paper's system",
+    reduced="evidence turns found instead of answers judged, another conversation for each seed; keywords, tags, context, "
+    "links and rewriting by rules, so that this is no verdict on the paper's system",
+    cause="Linked notes take places of an answer that the next nearest notes would fill: what rules link is alike, and was "
+    "near already. The paper adds linked notes to the nearest ones, and has a language model choose them.",
 )
