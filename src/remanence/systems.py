@@ -304,9 +304,11 @@ def make(
     >>> rm.make("er", rm.streams.split("digits", experiences=5), size=20, lr=0.1).parts[0].memory.size
     20
     """
+    from torch import nn
+
     size = None if budget is None else parse_bytes(budget)
     recipe = recipe_for(name, stream, model=model, seed=seed, budget=size, settings=settings)
-    made = build(recipe, None if isinstance(model, str) else model)
+    made = build(recipe, model if isinstance(model, nn.Module) else None)
     refuse_unmet(name, made.needs, stream)
     return made
 

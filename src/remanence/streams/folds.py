@@ -71,6 +71,16 @@ def alone(stream: str | Stream, *, seed: Seed = 0) -> Stream:
     ------
     UsageError
         If the stream has no test set for every experience.
+
+    Example
+    -------
+    >>> from remanence.streams.written import Chapter, Question, question_stream
+    >>> chapters = [
+    ...     Chapter(name, [(number, {"text": f"I am {name}"})], [Question("Who are you?", (number,))])
+    ...     for number, name in enumerate(["Ana", "Bruno"])
+    ... ]
+    >>> alone(question_stream("names", chapters, "hit@1"), seed=1).segments[0].name
+    'Bruno'
     """
     base = start(stream)
     if base.task.kind != "retrieval" or len(base.tests) != len(base.segments):

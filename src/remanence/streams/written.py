@@ -68,7 +68,7 @@ def question_stream(
     name: str,
     chapters: Sequence[Chapter],
     metric: str,
-    recipe: dict[str, Any],
+    recipe: dict[str, Any] | None = None,
     notes: dict[str, object] | None = None,
 ) -> Stream:
     """A stream of records with questions about them.
@@ -83,7 +83,7 @@ def question_stream(
         ``recall@k`` (the share of a question's evidence among the first k records named) or ``hit@k``
         (whether any of it is).
     recipe:
-        As in `Stream.recipe`.
+        As in `Stream.recipe`; None for a stream of one's own.
     """
     rows = [dict(record) for chapter in chapters for _, record in chapter.records]
     asked = [question.as_row() for chapter in chapters for question in chapter.questions]
