@@ -339,7 +339,8 @@ def page(results: list[dict[str, Any]]) -> str:
         (__doc__ or "").split("\n\n", 1)[1].strip(),
         "",
         "In the run shown two cores had some fifteen other processes to run: compare processor times. An index without a "
-        "row at some size was not measured there: building graphs of 300,000 and a million took longer than there was.",
+        "row at some size was not measured there: building graphs of a million took longer than there was. "
+        "The graphs of 300,000 were measured later, when nothing else ran.",
         "",
         "Of each index the cheapest setting with recall@10 of at least 0.95 is shown, else its best; last, the lists at their default.",
     ]
