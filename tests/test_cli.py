@@ -242,6 +242,14 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     assert "thesis.tex" in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [[], ["store"]])
+def test_without_a_command_the_help_is_all_there_is(arguments, tmp_path):
+    done = remanence(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Usage" in done.stdout
+    assert not done.stderr
+
+
 def test_help_and_lists_come_without_torch(tmp_path):
     code = (
         "import sys; sys.argv = ['remanence', '--help']\n"

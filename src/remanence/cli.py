@@ -224,6 +224,8 @@ def main() -> None:
         message = getattr(error, "format_message", None)  # click's own usage errors
         if message is None:
             raise
+        if not message():  # no command was named, and the help was printed
+            raise SystemExit(2) from None
         _stop(f"remanence: {message()}", 2)
 
 

@@ -59,11 +59,15 @@ def nearest(given: str, known: Iterable[str]) -> str:
 
     >>> nearest("ecw", ["ewc", "er"])
     "did you mean 'ewc'?"
+    >>> nearest("a-mem", ["a-gem", "a-mem[rules]"])
+    "did you mean 'a-mem[rules]'?"
     >>> nearest("zzz", ["ewc", "er"])
     'known: er, ewc'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    close = [name for name in names if name.startswith(f"{given}[")] or difflib.get_close_matches(
+        given, names, n=3, cutoff=0.5
+    )
     if close:
         return "did you mean " + " or ".join(repr(name) for name in close) + "?"
     return "known: " + ", ".join(names)
