@@ -1,0 +1,1 @@
+"""Memory in activations: caches that hold less, and layers that hold on."""

@@ -1,0 +1,1 @@
+"""Recurrent and associative memory layers, ``forward(x, state) -> (y, state)``."""
