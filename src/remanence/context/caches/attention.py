@@ -32,11 +32,14 @@ class Reading:
         (batch, n) bool: which new tokens are no padding; None where all are.
     length:
         How many tokens are new.
+    positions:
+        (batch, n) int64: the positions of the new tokens.
     """
 
     tokens: Tensor | None
     valid: Tensor | None
     length: int
+    positions: Tensor
 
 
 def attention(

@@ -119,8 +119,9 @@ class PolicyCache:
                 f"{new} tokens after {self.seen} go beyond the {limit} positions of the model: "
                 + (f"read at most {most} at once" if most > 0 else "use a policy that closes gaps, or a shorter text")
             )
-        self.reading, self._before = Reading(tokens, valid, new), self.counts
-        return (base[:, None] + at - 1).clamp(min=0)
+        positions = (base[:, None] + at - 1).clamp(min=0)
+        self.reading, self._before = Reading(tokens, valid, new, positions), self.counts
+        return positions
 
     def attend(self, layer: int, query: Tensor, scaling: float) -> tuple[Tensor, Tensor | None]:
         """What the new tokens read from a layer."""
@@ -128,7 +129,7 @@ class PolicyCache:
         if reading is None:
             raise StateError("no call of the model is under way: read inside `with cache.on(model):`")
         seen = attention.visible(held.index, reading, self.seen)
-        output, weights = self.policy.attend(held, query, seen, scaling)
+        output, weights = self.policy.attend(held, query, seen, scaling, reading)
         if self.policy.needs & {"attention", "queries"}:
             self.policy.attended(held, query, weights, reading)
         return output, weights
@@ -143,6 +144,7 @@ class PolicyCache:
             self.policy.heard(self.held, reading.tokens, logits, reading)
         self.base += reading.length if reading.valid is None else reading.valid.sum(1)
         self.seen += reading.length
+        self.policy.ended(self.held, self.base, self.shape.positions)
         self._settle(self.held)
 
     def abandon(self) -> None:
@@ -225,13 +227,13 @@ class PolicyCache:
 
     def _rebase(self) -> None:
         """Count positions anew, so that the next token comes right after what is held."""
-        filled = [held.valid.sum(2).amax(1) for held in self.held if not held.empty]
+        filled = [self.policy.front(held).sum(2).amax(1) for held in self.held if not held.empty]
         if self.base is None or not filled:
             return
         by = torch.stack([longest.to(self.base.device) for longest in filled]).amax(0) - self.base
         for held in self.held:
             if not held.empty:
-                held.move(by.view(-1, 1, 1).to(held.index.device))
+                held.move(by.view(-1, 1, 1).to(held.index.device) * self.policy.front(held))
         self.base += by
 
     # Keeping to the budget
@@ -252,15 +254,15 @@ class PolicyCache:
         else:
             turned = self.held[0].rotary is not None and keys.dtype in (torch.float16, torch.bfloat16)
             per_entry = self.policy.bytes_per_entry(keys, values, turned=turned)
-            own = sum(t.untyped_storage().nbytes() for t in self.policy.tensors().values())
-            self._total = max(0, self.budget // keys.shape[0] - 8 - own // keys.shape[0]) // per_entry
+            own = self.policy.own_bytes(self.shape.layers, self.shape.vocabulary)
+            self._total = max(0, self.budget // keys.shape[0] - 8 - own) // per_entry
             least = self.shape.layers * self.policy.smallest()
             if self._total < least:
                 raise BudgetError(
                     f"a budget of {self.budget} bytes holds {self._total // self.shape.layers} entries of "
                     f"{per_entry} bytes in each layer for each of {keys.shape[0]} sequence(s), fewer than the "
                     f"{self.policy.smallest()} that the policy never lets go: give at least "
-                    f"{keys.shape[0] * (least * per_entry + 8) + own} bytes"
+                    f"{keys.shape[0] * (least * per_entry + 8 + own)} bytes"
                 )
         for held in self.held:
             held.capacity = self._total // self.shape.layers if self._total > 0 else 1 << 40
@@ -280,7 +282,7 @@ class PolicyCache:
     def _shrink(self, held: Held, count: int) -> None:
         kept, gone = self.policy.choose(held, count)
         self.policy.merge(held, kept, gone)
-        held.select(kept, close=self.policy.positions == "closed")
+        held.select(kept, close=self.policy.front(held) if self.policy.positions == "closed" else None)
 
     # What generation asks of a cache
 

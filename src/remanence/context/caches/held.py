@@ -61,6 +61,11 @@ class Held:
         return keys
 
     @property
+    def stored_keys(self) -> Tensor:
+        """The keys as they are held, to be changed in place; of rounded dtypes, not yet turned."""
+        return self._used("keys")
+
+    @property
     def values(self) -> Tensor:
         """(batch, heads, count, features)."""
         return self._used("values")
@@ -132,12 +137,13 @@ class Held:
 
     # Letting go
 
-    def select(self, chosen: Tensor, *, close: bool) -> None:
+    def select(self, chosen: Tensor, *, close: Tensor | None = None) -> None:
         """Hold only the entries ``chosen`` (batch, heads, m) int64, ascending; the memory of the others is freed.
 
-        With `close` the gaps are closed: every entry moves on by as many positions as newer entries went.
+        With `close` (batch, heads, count) bool, which entries have a place among the positions, gaps are closed:
+        each of these moves on by as many positions as newer ones of them went.
         """
-        moved = self._gaps(chosen) if close and self.rotary is not None else None
+        moved = self._gaps(chosen, close) if close is not None and self.rotary is not None else None
         count = chosen.shape[2]
         slots = max(count, min(self.capacity, self._buffers["index"].shape[2]))
         for name, buffer in self._buffers.items():
@@ -149,11 +155,11 @@ class Held:
         if moved is not None:
             self.move(moved)
 
-    def _gaps(self, chosen: Tensor) -> Tensor:
-        """How many newer entries, padding not counted, go for each chosen entry."""
-        gone = self.valid.int()
-        gone.scatter_(2, chosen, 0)
-        newer = gone.flip(2).cumsum(2).flip(2)
+    @staticmethod
+    def _gaps(chosen: Tensor, placed: Tensor) -> Tensor:
+        """How many newer entries of those that are placed go, for each chosen one of them."""
+        gone = placed.int().scatter(2, chosen, 0)
+        newer = gone.flip(2).cumsum(2).flip(2) * placed
         return newer.gather(2, chosen)
 
     def move(self, by: Tensor) -> None:

@@ -80,7 +80,26 @@ class Policy:
     def heard(self, layers: Sequence[Held], tokens: Tensor | None, logits: Tensor, reading: Reading) -> None:
         """The model has answered: ``logits`` (batch, n, vocabulary) at the new ``tokens`` (batch, n)."""
 
-    def attend(self, held: Held, query: Tensor, visible: Tensor | None, scaling: float) -> tuple[Tensor, Tensor | None]:
+    def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
+        """A call has ended, and nothing was let go yet.
+
+        Parameters
+        ----------
+        layers:
+            With the new entries.
+        base:
+            (batch,) int64: the position of the next token.
+        limit:
+            How many positions the model has.
+        """
+
+    def front(self, held: Held) -> Tensor:
+        """(batch, heads, count) bool: the entries that have a place in the sequence of positions, by default all."""
+        return held.valid
+
+    def attend(
+        self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
+    ) -> tuple[Tensor, Tensor | None]:
         """What queries read from a layer, new entries included.
 
         Parameters
@@ -93,6 +112,8 @@ class Policy:
             (batch, heads, n, count) bool: what a query may see; None where it may see everything.
         scaling:
             Factor of the scores.
+        reading:
+            The call.
 
         Returns
         -------
@@ -122,6 +143,10 @@ class Policy:
         return self.sinks + max(1, self.recent) + 1
 
     # What is kept besides entries
+
+    def own_bytes(self, layers: int, vocabulary: int) -> int:
+        """Bytes that `tensors` will take for each sequence, once something was read."""
+        return 0
 
     def tensors(self) -> dict[str, Tensor]:
         """Tensors that the policy itself holds; counted, saved and reopened."""

@@ -26,6 +26,8 @@ class Shape:
     ----------
     layers, heads, features:
         Layers, key-value heads of each, features of a head.
+    vocabulary:
+        How many tokens it knows.
     positions:
         The longest sequence that it takes.
     dtype:
@@ -39,6 +41,7 @@ class Shape:
     layers: int
     heads: int
     features: int
+    vocabulary: int
     positions: int
     dtype: torch.dtype
     rotary: Rotary | None
@@ -80,6 +83,7 @@ def shape_of(model: Any) -> Shape:
         config.num_hidden_layers,
         heads,
         features,
+        config.vocab_size,
         getattr(config, "max_position_embeddings", None) or 1 << 30,
         model.dtype,
         rotary_of(model),
