@@ -17,7 +17,7 @@ from remanence.streams.recall.recalled import IGNORE, Recalled
 from remanence.streams.shakespeare import tiny_shakespeare
 
 VOCABULARY = 256
-_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+_CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxz", "aeiou"
 _DIGITS = 4
 
 
@@ -44,12 +44,12 @@ class Fact:
     @property
     def sentence(self) -> str:
         """The note, a line of its own."""
-        return f"Note: the key of {self.name} is {self.value}.\n"
+        return f"Note: the key of {self.name}={self.value}.\n"
 
     @property
     def question(self) -> str:
         """The prompt, a line that the answer ends; the value is the exact answer."""
-        return f"Question: the key of {self.name} is "
+        return f"Question: the key of {self.name}="
 
     @property
     def value_at(self) -> int:
@@ -149,7 +149,7 @@ def planted(
     >>> given.text[fact.start : fact.end] == fact.sentence
     True
     >>> fact.question, fact.value
-    ('Question: the key of sisok is ', '9933')
+    ('Question: the key of lijed=', '8349')
     """
     draw = generator(seed, "planted")
     names = _names(facts, draw) if facts > 0 else []
@@ -217,15 +217,17 @@ Event = tuple[int, bool, str]
 
 
 def _names(count: int, draw: torch.Generator) -> list[str]:
-    """Names of five letters, consonants and vowels by turns, all different."""
-    letters = [_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, _CONSONANTS]
-    most = len(_CONSONANTS) ** 3 * len(_VOWELS) ** 2
+    """Names of five letters, all different, and in their last two letters too as long as there are enough."""
+    letters = [_CONSONANTS, _VOWELS, _CONSONANTS]
+    endings = [vowel + consonant for vowel in _VOWELS for consonant in _CONSONANTS]
+    most = len(endings) ** 2 * len(_CONSONANTS)
     if count > most:
         raise UsageError(f"{count} facts need as many names, and there are {most}: plant fewer")
+    order = torch.randperm(len(endings), generator=draw).tolist()
     found: dict[str, None] = {}
     while len(found) < count:
-        places = [int(torch.randint(len(part), (1,), generator=draw)) for part in letters]
-        found["".join(part[place] for part, place in zip(letters, places, strict=True))] = None
+        begin = "".join(part[_drawn(0, len(part) - 1, draw)] for part in letters)
+        found[begin + endings[order[len(found) % len(order)]]] = None
     return list(found)
 
 
