@@ -24,7 +24,7 @@ def perplexity(model: Any, text: str, *, length: int = 512) -> float:
     data = torch.tensor(list(text.encode("ascii")))
     pieces = data[: len(data) // (length - 1) * (length - 1)].view(-1, length - 1)
     wrong = 0.0
-    for some in pieces.split(_AT_ONCE):
+    for some in torch.split(pieces, _AT_ONCE):
         read = torch.cat([torch.full((len(some), 1), BEGIN), some[:, :-1]], 1)
         scores = model(read, use_cache=False).logits.flatten(0, 1)
         wrong += float(functional.cross_entropy(scores, some.flatten(), reduction="sum"))

@@ -57,7 +57,7 @@ def begin(model: Any, seed: int) -> None:
     still = torch.cat([quick, torch.zeros_like(quick)])
     content = turn(width, size).T
     content -= torch.outer(content @ common, common)
-    blocks = turn(width, heads * size).split(size, dim=1)
+    blocks = turn(width, heads * size).tensor_split(heads, dim=1)
     gain = (_WRITE * large / (size / 2) ** 0.5) ** 0.5
     for head in range(heads):
         turned = torch.cat([quick * torch.cos(head * frequency), -quick * torch.sin(head * frequency)])

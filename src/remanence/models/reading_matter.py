@@ -76,7 +76,7 @@ def _planted(size: int, seed: int) -> Text:
     draw = generator(seed, "how many")
     most = size // 66
     facts = int(torch.randint(max(1, most // 4), max(1, most) + 1, (1,), generator=draw))
-    revisions = int(torch.randint(0, max(1, (size - 64 * facts) // 64), (1,), generator=draw))
+    revisions = int(torch.randint(0, max(1, (size - 62 * facts) // 40), (1,), generator=draw))
     given = planted(size, seed, facts=facts, questions=facts, revisions=revisions, held_out=False)
     counts = torch.full((size,), 0.5)
     for fact in given.facts:
@@ -100,7 +100,10 @@ def _pairs(size: int, seed: int) -> Text:
     long, wide, between = number(1, 5), number(1, 4), _BETWEEN[number(0, len(_BETWEEN) - 1)]
     before = word(_LETTERS, number(0, 6)) + " " if number(0, 1) else ""
     digits = _DIGITS if number(0, 2) else _LETTERS
-    again, known, parts, counts = 0.4 + 0.4 * float(torch.rand(1, generator=draw)), {}, [], []
+    again = 0.4 + 0.4 * float(torch.rand(1, generator=draw))
+    known: dict[str, str] = {}
+    parts: list[str] = []
+    counts: list[Tensor] = []
     used = 0
     while used < size:
         old = bool(known) and float(torch.rand(1, generator=draw)) < again

@@ -56,9 +56,9 @@ class Recipe:
     tokens: int
     base: float = 1e6
     mix: dict[str, float] = field(
-        default_factory=lambda: {"shakespeare": 0.3, "planted": 0.4, "pairs": 0.2, "copy": 0.1}
+        default_factory=lambda: {"shakespeare": 0.35, "planted": 0.4, "pairs": 0.15, "copy": 0.1}
     )
-    rate: float = 1.5e-3
+    rate: float = 2e-3
     warm_up: int = 20
     decay: float = 0.05
     seed: int = 0
@@ -96,7 +96,7 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("tiny-lm", 4, 128, 4, 2, 352, 512, stages=((256, 150), (512, 150)), tokens=1024),
+        Recipe("tiny-lm", 4, 128, 4, 2, 352, 512, stages=((128, 200), (256, 500), (512, 700)), tokens=1024),
         Recipe(
             "micro-lm",
             2,
