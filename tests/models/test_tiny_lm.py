@@ -110,6 +110,17 @@ def test_the_command_prepares_and_says_where(tmp_path):
     assert re.search(r"micro-lm.*40/40", done.stderr)
 
 
+def test_the_command_measures_what_it_prepared(prepared, data):
+    done = CliRunner().invoke(app, ["prepare", "micro-lm", "--examine"])
+    assert done.exit_code == 0
+    assert 5 < float(re.search(r"held-out Shakespeare: ([\d.]+)", done.stdout)[1]) < 300
+    for revisions in (0, 2):
+        _, _, table = done.stdout.partition(f"recalled, {revisions} revisions")
+        counts = re.findall(r"up to +(\d+) bytes ago: .*% of (\d+)", table)[:8]
+        assert [int(edge) for edge, _ in counts] == list(range(16, 129, 16))
+        assert sum(int(count) for _, count in counts) == 64
+
+
 def test_a_wrong_name_is_refused(prepared):
     wrong = CliRunner().invoke(app, ["prepare", "tiny"])
     assert isinstance(wrong.exception, UsageError)
@@ -146,6 +157,13 @@ def test_a_language_model_of_a_folder(tmp_path, prepared):
     assert all(torch.equal(one, other) for one, other in zip(own.parameters(), named.parameters(), strict=True))
     with pytest.raises(UsageError, match="could not be read as a causal language model"):
         language_model(tmp_path / "nothing")
+
+
+def test_a_cut_file_is_refused(tmp_path, prepared):
+    for path in prepared.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UsageError, match="could not be read"):
+        language_model(tmp_path)
 
 
 def test_only_safetensors_are_read(tmp_path, prepared):
@@ -202,7 +220,7 @@ def test_planted_rows_count_answers_most(data):
     for tokens, weights in zip(given.tokens.tolist(), given.weights, strict=True):
         text = "".join(chr(token) if token < 256 else "^" for token in tokens)
         most = {k + 1 for k in range(256) if weights[k] > 1}
-        answers = list(re.finditer(r"Question: the key of \w{5}=(\d{4})", text))
+        answers = list(re.finditer(r"Question: the key of \w{5}=([a-z0-9]{4})", text))
         assert answers
         assert most == {place for m in answers for place in range(m.start(1), m.end(1))}
 

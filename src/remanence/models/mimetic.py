@@ -1,8 +1,8 @@
 """A beginning for small Llamas from which recall is learned in minutes: attention that already looks where it will.
 
-The first layer's heads look one, two, three… tokens back; the second layer's compare what stands before each earlier
-token with what stands here, and pass on the token that followed. That is the circuit that training finds by itself,
-given many times the updates; everything remains free to change.
+The first layer's heads look none, one, two, three… tokens back; the second layer's compare what stands before each
+earlier token with what stands here, and pass on the token itself. Training finds this circuit (induction heads) by
+itself only after many more bytes than are read here; everything remains free to change.
 """
 
 from __future__ import annotations

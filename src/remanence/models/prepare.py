@@ -1,5 +1,7 @@
 """How the library's own language models are trained: by recipe, from a checkpoint where there is one, watched.
 
+Rotary positions enter attention as differences only, so that whatever is learned at the beginning of a text holds in
+the middle of one too; a quarter of the rows start without the mark of the beginning, as a window over a long text does.
 What an update learns from follows from the recipe and the update's number, so that a training that was killed goes on
 from its last checkpoint and ends, on the same number of threads, with the same weights to the bit.
 """

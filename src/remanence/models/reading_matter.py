@@ -21,8 +21,7 @@ ANSWER = 4.0
 GUESS = 0.1
 """How much a byte counts that nothing in the text tells."""
 _BEGUN = 0.75  # of the rows have the mark of the beginning; the others start in the middle of something
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_DIGITS = "0123456789"
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _BETWEEN = ("=", ": ", " is ", " -> ", " ")
 
 
@@ -97,9 +96,11 @@ def _pairs(size: int, seed: int) -> Text:
     def number(low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (1,), generator=draw))
 
-    long, wide, between = number(1, 5), number(1, 4), _BETWEEN[number(0, len(_BETWEEN) - 1)]
+    long, wide, between = number(1, 5), number(1, 6), _BETWEEN[number(0, len(_BETWEEN) - 1)]
     before = word(_LETTERS, number(0, 6)) + " " if number(0, 1) else ""
-    digits = _DIGITS if number(0, 2) else _LETTERS
+    # Values of few letters resemble one another, so that more has to be compared than the last letter or two.
+    few = number(2, len(_LETTERS))
+    letters = "".join(_LETTERS[place] for place in torch.randperm(len(_LETTERS), generator=draw)[:few].tolist())
     again = 0.4 + 0.4 * float(torch.rand(1, generator=draw))
     known: dict[str, str] = {}
     parts: list[str] = []
@@ -109,7 +110,7 @@ def _pairs(size: int, seed: int) -> Text:
         old = bool(known) and float(torch.rand(1, generator=draw)) < again
         key = list(known)[number(0, len(known) - 1)] if old else word(_LETTERS, long)
         told = key in known and number(0, 7) > 0
-        value = known[key] if told else word(digits, wide)
+        value = known[key] if told else word(letters, wide)
         known[key] = value
         head = f"{before}{key}{between}"
         parts.append(f"{head}{value}\n")

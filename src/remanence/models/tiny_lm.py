@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors import SafetensorError
+
 from remanence.cache import cache_folder
 from remanence.errors import MissingExtra, StateError, UsageError, nearest
 from remanence.models.byte_tokenizer import BEGIN, END, FILE, PAD, VOCABULARY, ByteTokenizer
 
 FORMAT = 1
-"""Raised when the same recipe would give another model, so that it is trained anew."""
+"""Raised when the same recipe would give another model (its kinds of text changed, say), so that it is trained anew."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Recipe:
     tokens: int
     base: float = 1e6
     mix: dict[str, float] = field(
-        default_factory=lambda: {"shakespeare": 0.35, "planted": 0.4, "pairs": 0.15, "copy": 0.1}
+        default_factory=lambda: {"shakespeare": 0.35, "planted": 0.4, "pairs": 0.2, "copy": 0.05}
     )
     rate: float = 2e-3
     warm_up: int = 20
@@ -96,7 +98,7 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("tiny-lm", 4, 128, 4, 2, 352, 512, stages=((128, 200), (256, 500), (512, 700)), tokens=1024),
+        Recipe("tiny-lm", 4, 128, 4, 2, 352, 512, stages=((128, 200), (256, 500), (512, 900)), tokens=1024),
         Recipe(
             "micro-lm",
             2,
@@ -155,10 +157,10 @@ def tiny_lm(name: str = "tiny-lm") -> LanguageModel:
     Example
     -------
     >>> model, tokenizer = tiny_lm()  # doctest: +SKIP
-    >>> fact = "Note: the key of lijed=8349.\\nAnd so to bed.\\nQuestion: the key of lijed="
+    >>> fact = "Note: the key of lijed=37km.\\nAnd so to bed.\\nQuestion: the key of lijed="
     >>> read = tokenizer(fact, return_tensors="pt")  # doctest: +SKIP
     >>> tokenizer.decode(model.generate(**read, max_new_tokens=4)[0, -4:])  # doctest: +SKIP
-    '8349'
+    '37km'
     """
     wanted = recipe(name)
     transformers()
@@ -192,7 +194,7 @@ def _from_folder(name: str | Path) -> LanguageModel:
         model = found.AutoModelForCausalLM.from_pretrained(name, use_safetensors=True)
         plain = (Path(name) / FILE).exists()
         tokenizer = ByteTokenizer() if plain else found.AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().split("\n")[0]
         raise UsageError(
             f"{str(name)!r} could not be read as a causal language model ({first}): give one of {', '.join(RECIPES)}, "

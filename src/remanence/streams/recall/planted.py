@@ -18,7 +18,8 @@ from remanence.streams.shakespeare import tiny_shakespeare
 
 VOCABULARY = 256
 _CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxz", "aeiou"
-_DIGITS = 4
+_SYMBOLS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_LONG = 4
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Fact:
     Parameters
     ----------
     name, value:
-        What it is about (five letters) and what it says (four digits).
+        What it is about (five letters) and what it says (four letters and digits).
     start, end:
         Where its sentence lies in the text, in bytes.
     latest:
@@ -149,7 +150,7 @@ def planted(
     >>> given.text[fact.start : fact.end] == fact.sentence
     True
     >>> fact.question, fact.value
-    ('Question: the key of lijed=', '8349')
+    ('Question: the key of lijed=', '37km')
     """
     draw = generator(seed, "planted")
     names = _names(facts, draw) if facts > 0 else []
@@ -203,14 +204,14 @@ def planted_rows(rows: int, length: int, seed: int, **settings: Any) -> Recalled
         given = planted(length, derive(seed, "planted row", row), **settings)
         tokens[row] = torch.frombuffer(bytearray(given.text.encode("ascii")), dtype=torch.uint8)
         for question in given.questions:
-            asked = slice(question.answer_at - 1, question.answer_at - 1 + _DIGITS)
-            targets[row, asked] = tokens[row, question.answer_at : question.answer_at + _DIGITS]
+            asked = slice(question.answer_at - 1, question.answer_at - 1 + _LONG)
+            targets[row, asked] = tokens[row, question.answer_at : question.answer_at + _LONG]
             distance[row, asked] = question.distance - 1
     return Recalled(tokens, targets, distance, VOCABULARY)
 
 
-_NOTE = len(Fact("bdfgk", "0" * _DIGITS, 0, 0, True).sentence)
-_QUESTION = len(Fact("bdfgk", "0" * _DIGITS, 0, 0, True).question) + _DIGITS + 2
+_NOTE = len(Fact("bdfgk", "0" * _LONG, 0, 0, True).sentence)
+_QUESTION = len(Fact("bdfgk", "0" * _LONG, 0, 0, True).question) + _LONG + 2
 
 Event = tuple[int, bool, str]
 """A place in the filler, whether a note (or else a question) stands there, and of which name."""
@@ -232,10 +233,12 @@ def _names(count: int, draw: torch.Generator) -> list[str]:
 
 
 def _values(count: int, draw: torch.Generator) -> list[str]:
-    """Values of four digits, all different as long as there are enough."""
-    most = 10**_DIGITS
-    drawn = torch.cat([torch.randperm(most, generator=draw) for _ in range(-(-count // most))])
-    return [f"{int(value):0{_DIGITS}d}" for value in drawn[:count]]
+    """Values of four letters and digits, all different."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        drawn = torch.randint(len(_SYMBOLS), (_LONG,), generator=draw)
+        found["".join(_SYMBOLS[place] for place in drawn.tolist())] = None
+    return list(found)
 
 
 def _scattered(
