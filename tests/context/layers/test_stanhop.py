@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from remanence.context import tree
+from remanence.context.layers import stanhop
 from remanence.context.layers.entmax import entmax
 from remanence.context.layers.stanhop import PlugMemory, TandemHopfield, TuneMemory
 from remanence.errors import StateError, UsageError
@@ -30,6 +31,17 @@ def test_however_a_sequence_is_cut_it_is_read_the_same(place, cuts):
         pieces.append(y.unsqueeze(1) if y.dim() == 2 else y)
     torch.testing.assert_close(torch.cat(pieces, 1), whole)
     assert torch.equal(state["patterns"], end["patterns"]) and torch.equal(state["count"], end["count"])
+
+
+def test_a_long_sequence_is_read_in_pieces_that_change_nothing(monkeypatch):
+    memory, x = PlugMemory(6, slots=3), inputs(40)
+    whole, _ = memory(x)
+    monkeypatch.setattr(stanhop, "PIECE", 7)
+    torch.testing.assert_close(memory(x)[0], whole)
+    seen = []
+    monkeypatch.setattr(memory, "lookup", lambda x, stored, held: seen.append(held.shape[1:]) or x)
+    memory(inputs(1000, batch=1))
+    assert len(seen) == 143 and set(seen) == {(7, 10), (6, 9)}
 
 
 def test_plug_memory_is_a_loop_over_the_last_patterns():

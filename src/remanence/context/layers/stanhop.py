@@ -21,6 +21,9 @@ from remanence.errors import StateError, UsageError
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
+PIECE = 64
+"""Positions that are read at once where slots are fewer."""
+
 
 class PatternMemory(MemoryLayer):
     """Slots for the last inputs, each position being looked up among those before it and then written.
@@ -56,15 +59,18 @@ class PatternMemory(MemoryLayer):
 
     def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Look every position up among the `slots` before it, and write it."""
-        patterns, count = self._parts(self.begin(x, state))
-        length = x.shape[1]
-        stored = torch.cat([patterns, x], 1)
-        place = torch.arange(self.slots + length, device=x.device)
-        end = self.slots + torch.arange(length, device=x.device).unsqueeze(1)
-        recent = (place >= end - self.slots) & (place < end)
-        held = recent & (place >= self.slots - count.view(-1, 1, 1))
-        y = self.lookup(x, stored, held)
-        return y, self._written(stored, count + length)
+        state = self.begin(x, state)
+        outputs = []
+        # In pieces, since a position is compared with everything in its piece: a long text costs no more for each.
+        for piece in torch.split(x, max(self.slots, PIECE), 1):
+            patterns, count = self._parts(state)
+            stored = torch.cat([patterns, piece], 1)
+            place = torch.arange(stored.shape[1], device=x.device)
+            end = place[self.slots :].unsqueeze(1)
+            held = (place >= end - self.slots) & (place < end) & (place >= self.slots - count.view(-1, 1, 1))
+            outputs.append(self.lookup(piece, stored, held))
+            state = self._written(stored, count + piece.shape[1])
+        return torch.cat(outputs, 1), state
 
     def read(self, x: Tensor, state: State) -> Tensor:
         """Look positions (batch, length, width) up among what is held, without writing."""
