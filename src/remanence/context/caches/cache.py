@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from remanence.context.caches import attention
+from remanence.context.caches.allowance import Allowance
 from remanence.context.caches.attention import Reading
 from remanence.context.caches.held import PAD, Held
 from remanence.context.caches.policy import Policy
 from remanence.context.caches.supported import Shape
-from remanence.errors import BudgetError, StateError, Unsupported, UsageError
-from remanence.state import read_state, write_state
+from remanence.errors import StateError, Unsupported, UsageError
+from remanence.state import write_state
 
 
 class PolicyCache:
@@ -61,14 +62,15 @@ class PolicyCache:
                 f"the policy {name or type(policy).__name__} closes gaps between positions, and this model's keys "
                 "cannot be moved: choose positions='original' where the policy has it, or a model with plain rotary positions"
             )
-        self.held = [Held(layer, policy.marks, shape.rotary if closed else None) for layer in range(shape.layers)]
+        rotary = shape.rotary if closed else None
+        self.held = [Held(layer, policy.marks, rotary, policy.thinning) for layer in range(shape.layers)]
         self.seen = 0
         self.base: Tensor | None = None
         """The position of the next token of each row, (batch,) int64; None before anything was read."""
         self.reading: Reading | None = None
         self.attached = False
         self._padded_left: bool | None = None
-        self._total = 0
+        self._allowance = Allowance(policy, shape, budget=budget, tokens=tokens)
         self._before: list[int] = []
 
     # What it costs and what it saw
@@ -241,41 +243,29 @@ class PolicyCache:
         if self.budget is not None:
             like = torch.empty(1, self.shape.heads, 0, self.shape.features, dtype=self.shape.dtype)
             self._plan(like, like)
-            self._total = 0
+            self._allowance.total = 0
 
     def _plan(self, keys: Tensor, values: Tensor) -> None:
         """How many entries all layers of a row may hold together."""
-        if self._total:
+        if self._allowance.total:
             return
-        if self.budget is None:
-            self._total = self.shape.layers * self.tokens if self.tokens is not None else -1
-        else:
-            turned = self.held[0].rotary is not None and keys.dtype in (torch.float16, torch.bfloat16)
-            per_entry = self.policy.bytes_per_entry(keys, values, turned=turned)
-            own = sum(t.untyped_storage().nbytes() for t in self.policy.tensors().values())
-            self._total = max(0, self.budget // keys.shape[0] - 8 - own // keys.shape[0]) // per_entry
-            least = self.shape.layers * self.policy.smallest()
-            if self._total < least:
-                raise BudgetError(
-                    f"a budget of {self.budget} bytes holds {self._total // self.shape.layers} entries of "
-                    f"{per_entry} bytes in each layer for each of {keys.shape[0]} sequence(s), fewer than the "
-                    f"{self.policy.smallest()} that the policy never lets go: give at least "
-                    f"{keys.shape[0] * (least * per_entry + 8) + own} bytes"
-                )
+        self._allowance.count(keys, values, moved=self.held[0].rotary is not None)
         for held in self.held:
-            held.capacity = self._total // self.shape.layers if self._total > 0 else 1 << 40
+            self._allowance.allot(held, self._allowance.each)
 
     def _settle(self, layers: list[Held]) -> None:
         """Let go of what is beyond the capacity, so that one more token has room."""
-        if self._total <= 0:
+        if self._allowance.total <= 0:
             return
-        shares = self.policy.capacities(self.held, self._total)
+        shares = self.policy.capacities(self.held, self._allowance.total)
         for held in layers:
-            held.capacity = shares[held.layer]
+            self._allowance.allot(held, shares[held.layer])
             if held.count >= held.capacity:
                 slack = self.slack if self.slack is not None else max(1, held.capacity // 32)
                 least = min(self.policy.smallest() - 1, held.capacity - 1)
                 self._shrink(held, max(least, held.capacity - slack))
+            held.thin_out()
+            held.trim()
 
     def _shrink(self, held: Held, count: int) -> None:
         kept, gone = self.policy.choose(held, count)
@@ -288,8 +278,8 @@ class PolicyCache:
         """Forget everything."""
         for held in self.held:
             held.clear()
-        self.seen, self.base, self._total, self._padded_left = 0, None, 0, None
-        self.policy = copy.deepcopy(self.policy)
+        self.seen, self.base, self._allowance.total, self._padded_left = 0, None, 0, None
+        self.policy.clear()
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """The batch becomes these rows of itself."""
@@ -335,8 +325,9 @@ class PolicyCache:
             "model": self.shape.fingerprint,
             "dtype": str(self.shape.dtype),
             "seen": self.seen,
-            "total": self._total,
+            "total": self._allowance.total,
             "padded_left": self._padded_left,
+            "weights": list(self._allowance.weights),
             "capacities": [held.capacity for held in self.held],
             "policy": self.policy.structure(),
         }
@@ -344,34 +335,16 @@ class PolicyCache:
 
     def take_back(self, tensors: dict[str, Tensor], structure: dict[str, Any], device: torch.device) -> None:
         """Go on from what `save` wrote."""
+        whole, thin = structure["weights"]
+        self._allowance.weights = (whole, thin)
         for held in self.held:
             prefix = f"{held.layer}."
             held.set_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, device)
-            held.capacity = structure["capacities"][held.layer]
+            self._allowance.allot(held, structure["capacities"][held.layer])
         self.policy.set_tensors(
             {n.removeprefix("policy."): t.to(device) for n, t in tensors.items() if n.startswith("policy.")}
         )
         self.policy.set_structure(structure["policy"])
         self.base = tensors["base"].to(device) if "base" in tensors else None
-        self.seen, self._total = structure["seen"], structure["total"]
+        self.seen, self._allowance.total = structure["seen"], structure["total"]
         self._padded_left = structure["padded_left"]
-
-
-def read_saved(path: str | os.PathLike[str], shape: Shape) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The saved cache of this model.
-
-    Raises
-    ------
-    StateError
-        If the file is none, or of another model or dtype.
-    """
-    tensors, structure = read_state(path)
-    if "cache" not in structure:
-        raise StateError(f"{path} holds no cache: give a file that cache.save wrote")
-    if structure["dtype"] != str(shape.dtype):
-        raise StateError(
-            f"{path} was saved in {structure['dtype']} and the model computes in {shape.dtype}: load the model in the same dtype"
-        )
-    if structure["model"] != shape.fingerprint:
-        raise StateError(f"{path} is the cache of another model: give the model that it was read with")
-    return tensors, structure
