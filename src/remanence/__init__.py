@@ -32,6 +32,7 @@ _WHERE = {
     "systems": "remanence.systems",
     "models": "remanence.models",
     "store": "remanence.store",
+    "context": "remanence.context",
     "errors": "remanence.errors",
 }
 
@@ -53,7 +54,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from remanence import errors, models, store, streams, systems
+    from remanence import context, errors, models, store, streams, systems
     from remanence.arena import compare, run
     from remanence.footprint import Footprint
     from remanence.learner import Answer, Learner, Receipt, Request, Update, load

@@ -135,12 +135,17 @@ def all_systems() -> dict[str, System]:
     return dict(sorted(_SYSTEMS.items()))
 
 
+def in_room(package: str) -> dict[str, System]:
+    """The systems of one package by name, without loading the others."""
+    room = importlib.import_module(package)
+    for found in pkgutil.walk_packages(room.__path__, f"{package}."):
+        importlib.import_module(found.name)
+    return {name: card for name, card in sorted(_SYSTEMS.items()) if card.factory.__module__.startswith(f"{package}.")}
+
+
 def memories() -> dict[str, System]:
     """The text memories by name; torch is not loaded for it."""
-    package = importlib.import_module("remanence.store.memories")
-    for found in pkgutil.walk_packages(package.__path__, "remanence.store.memories."):
-        importlib.import_module(found.name)
-    return {name: card for name, card in sorted(_SYSTEMS.items()) if card.is_memory}
+    return in_room("remanence.store.memories")
 
 
 def get(name: str) -> System:

@@ -1,0 +1,182 @@
+"""Attention over what a cache holds, and the way to it: the model's own attention function is swapped while reading."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from remanence.errors import Diverged, UsageError
+
+if TYPE_CHECKING:
+    from remanence.context.caches.cache import PolicyCache
+
+_NUMBERS = itertools.count()
+
+
+@dataclass
+class Reading:
+    """One call of the model.
+
+    Parameters
+    ----------
+    tokens:
+        (batch, n) int64, or None where embeddings were given.
+    valid:
+        (batch, n) bool: which new tokens are no padding; None where all are.
+    length:
+        How many tokens are new.
+    """
+
+    tokens: Tensor | None
+    valid: Tensor | None
+    length: int
+
+
+def attention(
+    query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, scaling: float, *, weights: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Softmax attention with grouped queries.
+
+    Parameters
+    ----------
+    query:
+        (batch, query heads, n, features).
+    keys, values:
+        (batch, heads, count, features); the query heads are a multiple of the heads.
+    visible:
+        (batch, heads, n, count) bool, or None.
+    scaling:
+        Factor of the scores.
+    weights:
+        Whether to give the weights too.
+
+    Returns
+    -------
+    output, weights:
+        (batch, query heads, n, features) and (batch, query heads, n, count) or None.
+    """
+    batch, queries, new, width = query.shape
+    heads = keys.shape[1]
+    group = queries // heads
+    # One row of queries for each head of the keys, so that keys are not repeated
+    packed = query.reshape(batch, heads, group * new, width)
+    seen = None if visible is None else visible.repeat(1, 1, group, 1)
+    if not weights:
+        output = scaled_dot_product_attention(packed, keys, values, attn_mask=seen, scale=scaling)
+        if seen is not None:
+            output = output.masked_fill(~seen.any(-1, keepdim=True), 0.0)
+        return output.view(batch, queries, new, -1), None
+    scores = packed @ keys.transpose(2, 3)
+    scores = scores.mul_(scaling) if not scores.requires_grad else scores * scaling
+    if seen is not None:
+        # A row that sees nothing (padding) gets equal weights rather than NaN; nobody reads it
+        scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
+    shares = torch.softmax(scores, -1, dtype=torch.float32).to(query.dtype)
+    output = shares @ values
+    return output.view(batch, queries, new, -1), shares.view(batch, queries, new, -1)
+
+
+def visible(index: Tensor, reading: Reading, seen: int) -> Tensor | None:
+    """What the new tokens may see: entries that are no padding and no younger than they.
+
+    Parameters
+    ----------
+    index:
+        (batch, heads, count), the new entries last.
+    reading:
+        The call.
+    seen:
+        Tokens before it.
+
+    Returns
+    -------
+    (batch, heads, n, count) bool, or None if every new token sees everything.
+    """
+    pads = bool((index < 0).any())
+    if reading.length == 1 and not pads:
+        return None
+    at = seen + torch.arange(reading.length, device=index.device)
+    allowed = index.unsqueeze(2) <= at.view(1, 1, -1, 1)
+    return allowed & (index.unsqueeze(2) >= 0) if pads else allowed
+
+
+@contextmanager
+def on(cache: PolicyCache, model: Any) -> Iterator[None]:
+    """Inside, the model hands the cache what its policy needs; afterwards the model is as it was."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    before = model.config._attn_implementation
+    # "eager" is a function of each model's file and has no entry of its own; sdpa computes the same
+    original = ALL_ATTENTION_FUNCTIONS.get(before, sdpa_attention_forward)
+    original_mask = ALL_MASK_ATTENTION_FUNCTIONS.get(before if before != "eager" else "sdpa")
+    name = f"remanence-{next(_NUMBERS)}"
+
+    def attend(
+        module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **rest: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        if cache.reading is None:
+            given: tuple[Tensor, Tensor | None] = original(module, query, key, value, mask, **rest)
+            return given
+        scaling = rest.get("scaling") or module.head_dim**-0.5
+        output, shares = cache.attend(module.layer_idx, query, scaling)
+        return output.transpose(1, 2).contiguous(), shares
+
+    def mask(*args: Any, **rest: Any) -> Tensor | None:
+        if cache.reading is not None or original_mask is None:
+            return None
+        made: Tensor | None = original_mask(*args, **rest)
+        return made
+
+    def enter(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if given.get("past_key_values") is not cache:
+            return None
+        tokens = given.get("input_ids", args[0] if args else None)
+        embedded = given.get("inputs_embeds")
+        given_as = tokens if tokens is not None else embedded
+        if given_as is None:
+            raise UsageError("the model was called with neither input_ids nor inputs_embeds: give one by name")
+        given["position_ids"] = cache.enter(tokens, tuple(given_as.shape[:2]), given.pop("attention_mask", None))
+        if "logits" in cache.policy.needs:
+            given.pop("logits_to_keep", None)  # every new token is to be heard
+        return args, given
+
+    def leave(_: Any, __: tuple[Any, ...], ___: dict[str, Any], output: Any) -> None:
+        if cache.reading is None:
+            return
+        logits = output.logits if hasattr(output, "logits") else output[0]
+        if not bool(torch.isfinite(logits[:, -1]).all()):
+            cache.abandon()
+            raise Diverged(
+                f"the model's logits are NaN or infinite after {cache.seen} tokens: check its weights and dtype; "
+                "go on from a copy or a saved cache of before"
+            )
+        cache.leave(logits)
+
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, mask)
+    hooks = [
+        model.register_forward_pre_hook(enter, with_kwargs=True),
+        model.register_forward_hook(leave, with_kwargs=True),
+    ]
+    cache.attached = True
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.set_attn_implementation(before)
+        cache.attached = False
+        cache.abandon()
+        ALL_ATTENTION_FUNCTIONS._global_mapping.pop(name, None)
+        ALL_MASK_ATTENTION_FUNCTIONS._global_mapping.pop(name, None)

@@ -1,0 +1,377 @@
+"""The cache that a model is given as ``past_key_values``: it holds what a policy keeps, within its budget."""
+
+from __future__ import annotations
+
+import copy
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanence.context.caches import attention
+from remanence.context.caches.attention import Reading
+from remanence.context.caches.held import PAD, Held
+from remanence.context.caches.policy import Policy
+from remanence.context.caches.supported import Shape
+from remanence.errors import BudgetError, StateError, Unsupported, UsageError
+from remanence.state import read_state, write_state
+
+
+class PolicyCache:
+    """A cache of bounded size for a Hugging Face causal language model.
+
+    Made by `remanence.context.cache`, as a cache of transformers (see `hugging_face`). After every call of the model it holds no more than its budget; `nbytes` is
+    what it holds, `get_seq_length()` what it has seen.
+
+    Parameters
+    ----------
+    policy:
+        What is kept.
+    shape:
+        Of the model.
+    budget:
+        Bytes of all rows and layers together, or None.
+    tokens:
+        Entries of a layer (on average, where the policy gives layers different shares), or None for no limit.
+    slack:
+        How many entries are let go at once when a layer is full; by default one in 32 of its capacity.
+    name, settings:
+        By which it can be made again.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        shape: Shape,
+        *,
+        budget: int | None,
+        tokens: int | None,
+        slack: int | None = None,
+        name: str = "",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.policy, self.shape = policy, shape
+        self.budget, self.tokens, self.slack = budget, tokens, slack
+        self.name, self.settings = name, dict(settings or {})
+        closed = policy.positions == "closed"
+        if closed and shape.rotary is None and (budget is not None or tokens is not None):
+            raise UsageError(
+                f"the policy {name or type(policy).__name__} closes gaps between positions, and this model's keys "
+                "cannot be moved: choose positions='original' where the policy has it, or a model with plain rotary positions"
+            )
+        self.held = [Held(layer, policy.marks, shape.rotary if closed else None) for layer in range(shape.layers)]
+        self.seen = 0
+        self.base: Tensor | None = None
+        """The position of the next token of each row, (batch,) int64; None before anything was read."""
+        self.reading: Reading | None = None
+        self.attached = False
+        self._padded_left: bool | None = None
+        self._total = 0
+        self._before: list[int] = []
+
+    # What it costs and what it saw
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of every tensor held."""
+        own = [*self.policy.tensors().values(), *([self.base] if self.base is not None else [])]
+        return sum(held.nbytes for held in self.held) + sum(t.untyped_storage().nbytes() for t in own)
+
+    @property
+    def counts(self) -> list[int]:
+        """Entries of each layer."""
+        return [held.count for held in self.held]
+
+    def on(self, model: Any) -> AbstractContextManager[None]:
+        """A block in which the model hands this cache what its policy needs: queries, attention, logits, padding."""
+        return attention.on(self, model)
+
+    # One call of the model, inside `on`
+
+    def enter(self, tokens: Tensor | None, shape: tuple[int, ...], mask: Tensor | None) -> Tensor:
+        """A call begins: the positions of its new tokens, (batch, n)."""
+        self.abandon()
+        batch, new = shape
+        device = self.base.device if self.base is not None else (tokens.device if tokens is not None else None)
+        valid = None
+        if mask is not None:
+            if mask.dim() != 2 or mask.shape[0] != batch or mask.shape[1] < new:
+                raise UsageError(
+                    f"the attention mask is {tuple(mask.shape)}, expected (batch, tokens): 1 for a token, 0 for padding"
+                )
+            valid = mask[:, -new:].bool()
+            if bool(valid.all()):
+                valid = None
+            else:
+                self._check_padding(valid)
+        base = self._rows(batch, device)
+        at = torch.ones(batch, new, dtype=torch.int64, device=device) if valid is None else valid.long()
+        at = at.cumsum(1)
+        limit = self.shape.positions
+        if int((base + at[:, -1]).max()) > limit and self.policy.positions == "closed":
+            self._rebase()
+            base = self._rows(batch, device)
+        if int((base + at[:, -1]).max()) > limit:
+            most = limit - int(base.max())
+            raise UsageError(
+                f"{new} tokens after {self.seen} go beyond the {limit} positions of the model: "
+                + (f"read at most {most} at once" if most > 0 else "use a policy that closes gaps, or a shorter text")
+            )
+        self.reading, self._before = Reading(tokens, valid, new), self.counts
+        return (base[:, None] + at - 1).clamp(min=0)
+
+    def attend(self, layer: int, query: Tensor, scaling: float) -> tuple[Tensor, Tensor | None]:
+        """What the new tokens read from a layer."""
+        held, reading = self.held[layer], self.reading
+        if reading is None:
+            raise StateError("no call of the model is under way: read inside `with cache.on(model):`")
+        seen = attention.visible(held.index, reading, self.seen)
+        output, weights = self.policy.attend(held, query, seen, scaling)
+        if self.policy.needs & {"attention", "queries"}:
+            self.policy.attended(held, query, weights, reading)
+        return output, weights
+
+    def leave(self, logits: Tensor) -> None:
+        """A call has ended: what no longer fits is let go."""
+        reading = self.reading
+        if reading is None or self.base is None:
+            return
+        self.reading = None
+        if "logits" in self.policy.needs:
+            self.policy.heard(self.held, reading.tokens, logits, reading)
+        self.base += reading.length if reading.valid is None else reading.valid.sum(1)
+        self.seen += reading.length
+        self._settle(self.held)
+
+    def abandon(self) -> None:
+        """A call broke off: its tokens are dropped."""
+        if self.reading is not None:
+            for held, count in zip(self.held, self._before, strict=True):
+                held.count = min(held.count, count)
+        self.reading = None
+
+    # Taking in
+
+    def take(self, held: Held, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """New keys and values of a layer; what attention is to see of it."""
+        if not self.attached and self.policy.needs:
+            raise UsageError(
+                f"the policy {self.name or type(self.policy).__name__} needs the model's "
+                f"{' and '.join(sorted(self.policy.needs))}: read inside `with cache.on(model):`"
+            )
+        if not self.attached and keys.shape[0] > 1:
+            raise UsageError(
+                f"{keys.shape[0]} sequences were read at once, some of which may be padded: read inside "
+                "`with cache.on(model):`, where the cache sees the padding"
+            )
+        if keys.dtype != self.shape.dtype and not held.empty and keys.dtype != held.keys.dtype:
+            raise StateError(f"keys of {keys.dtype} came to a cache of {held.keys.dtype}: use one dtype throughout")
+        reading, new = self.reading, keys.shape[2]
+        if held.layer == 0:
+            self._plan(keys, values)
+        if reading is None:
+            return self._take_bare(held, keys, values)
+        index = torch.arange(self.seen, self.seen + new, dtype=torch.int32, device=keys.device).expand(
+            keys.shape[0], -1
+        )
+        if reading.valid is not None:
+            index = index.masked_fill(~reading.valid.to(keys.device), PAD)
+        held.append(keys, values, index)
+        return keys, values  # `attend` reads from what is held
+
+    def _take_bare(self, held: Held, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Outside `on` there is no end of a call to wait for: what goes is let go while attention still sees it."""
+        new = keys.shape[2]
+        base = self._rows(keys.shape[0], keys.device)
+        if held.layer == 0:
+            if int(base[0]) != self.seen:  # positions were counted anew inside `on`, and here they follow what was seen
+                for one in self.held:
+                    if not one.empty:
+                        one.move(torch.as_tensor(self.seen - int(base[0]), device=keys.device))
+                base.fill_(self.seen)
+            self.seen += new
+            base += new
+        start = self.seen - new
+        index = torch.arange(start, start + new, dtype=torch.int32, device=keys.device).expand(1, -1)
+        held.append(keys, values, index)
+        read = held.keys, held.values
+        self._settle([held])
+        return read
+
+    def _rows(self, batch: int, device: torch.device | None) -> Tensor:
+        if self.base is None:
+            self.base = torch.zeros(batch, dtype=torch.int64, device=device)
+        if len(self.base) != batch:
+            raise UsageError(
+                f"{batch} sequences came to a cache that holds {len(self.base)}: make a cache for each batch"
+            )
+        return self.base
+
+    def _check_padding(self, valid: Tensor) -> None:
+        first, last = valid[:, 0], valid[:, -1]
+        inner = (valid[:, 1:].int() - valid[:, :-1].int()).abs().sum(1) > 1
+        left, right = bool((~first & last).any()), bool((first & ~last).any())
+        if (
+            bool(inner.any())
+            or (left and right)
+            or (right and self._padded_left)
+            or (left and self._padded_left is False)
+        ):
+            raise UsageError("the batch is padded on the left and on the right: pad all its rows on one side")
+        if left or right:
+            self._padded_left = left
+
+    def _rebase(self) -> None:
+        """Count positions anew, so that the next token comes right after what is held."""
+        if self.base is None:
+            return
+        longest = max((held.valid.sum(2).amax(1) for held in self.held if not held.empty), key=lambda n: int(n.max()))
+        by = longest.to(self.base.device) - self.base
+        for held in self.held:
+            if not held.empty:
+                held.move(by.view(-1, 1, 1).to(held.index.device))
+        self.base += by
+
+    # Keeping to the budget
+
+    def check_budget(self) -> None:
+        """Raise a `BudgetError` if the budget cannot hold even one sequence."""
+        if self.budget is not None:
+            like = torch.empty(1, self.shape.heads, 0, self.shape.features, dtype=self.shape.dtype)
+            self._plan(like, like)
+            self._total = 0
+
+    def _plan(self, keys: Tensor, values: Tensor) -> None:
+        """How many entries all layers of a row may hold together."""
+        if self._total:
+            return
+        if self.budget is None:
+            self._total = self.shape.layers * self.tokens if self.tokens is not None else -1
+        else:
+            turned = self.held[0].rotary is not None and keys.dtype in (torch.float16, torch.bfloat16)
+            per_entry = self.policy.bytes_per_entry(keys, values, turned=turned)
+            own = sum(t.untyped_storage().nbytes() for t in self.policy.tensors().values())
+            self._total = max(0, self.budget // keys.shape[0] - 8 - own // keys.shape[0]) // per_entry
+            least = self.shape.layers * self.policy.smallest()
+            if self._total < least:
+                raise BudgetError(
+                    f"a budget of {self.budget} bytes holds {self._total // self.shape.layers} entries of "
+                    f"{per_entry} bytes in each layer for each of {keys.shape[0]} sequence(s), fewer than the "
+                    f"{self.policy.smallest()} that the policy never lets go: give at least "
+                    f"{keys.shape[0] * (least * per_entry + 8) + own} bytes"
+                )
+        for held in self.held:
+            held.capacity = self._total // self.shape.layers if self._total > 0 else 1 << 40
+
+    def _settle(self, layers: list[Held]) -> None:
+        """Let go of what is beyond the capacity, so that one more token has room."""
+        if self._total <= 0:
+            return
+        shares = self.policy.capacities(self.held, self._total)
+        for held in layers:
+            held.capacity = shares[held.layer]
+            if held.count >= held.capacity:
+                slack = self.slack if self.slack is not None else max(1, held.capacity // 32)
+                least = min(self.policy.smallest() - 1, held.capacity - 1)
+                self._shrink(held, max(least, held.capacity - slack))
+
+    def _shrink(self, held: Held, count: int) -> None:
+        kept, gone = self.policy.choose(held, count)
+        self.policy.merge(held, kept, gone)
+        held.select(kept, close=self.policy.positions == "closed")
+
+    # What generation asks of a cache
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for held in self.held:
+            held.clear()
+        self.seen, self.base, self._total, self._padded_left = 0, None, 0, None
+        self.policy = copy.deepcopy(self.policy)
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """The batch becomes these rows of itself."""
+        for held in self.held:
+            held.take_rows(beam_idx)
+        if self.base is not None:
+            self.base = self.base.index_select(0, beam_idx.to(self.base.device))
+        self.policy.take_rows(beam_idx)
+
+    batch_select_indices = reorder_cache
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Every row comes several times in a row."""
+        if self.base is not None:
+            self.reorder_cache(torch.arange(len(self.base)).repeat_interleave(repeats))
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Refused: what was let go cannot come back."""
+        raise Unsupported(
+            "a bounded cache cannot be cropped, as what it let go is gone: copy it before, and go on from the copy"
+        )
+
+    def copy(self) -> PolicyCache:
+        """Another cache that goes on from here by itself."""
+        if self.attached:
+            raise StateError("a cache cannot be copied inside `with cache.on(model):`: leave the block first")
+        return copy.deepcopy(self)
+
+    # After a restart
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the cache as one safetensors file, whole or not at all."""
+        tensors = {f"{held.layer}.{name}": t for held in self.held for name, t in held.state().items()}
+        tensors |= {f"policy.{name}": t for name, t in self.policy.tensors().items()}
+        if self.base is not None:
+            tensors["base"] = self.base
+        structure = {
+            "cache": self.name,
+            "settings": self.settings,
+            "budget": self.budget,
+            "tokens": self.tokens,
+            "slack": self.slack,
+            "model": self.shape.fingerprint,
+            "dtype": str(self.shape.dtype),
+            "seen": self.seen,
+            "total": self._total,
+            "padded_left": self._padded_left,
+            "capacities": [held.capacity for held in self.held],
+            "policy": self.policy.structure(),
+        }
+        write_state(path, tensors, structure)
+
+    def take_back(self, tensors: dict[str, Tensor], structure: dict[str, Any], device: torch.device) -> None:
+        """Go on from what `save` wrote."""
+        for held in self.held:
+            prefix = f"{held.layer}."
+            held.set_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, device)
+            held.capacity = structure["capacities"][held.layer]
+        self.policy.set_tensors(
+            {n.removeprefix("policy."): t.to(device) for n, t in tensors.items() if n.startswith("policy.")}
+        )
+        self.policy.set_structure(structure["policy"])
+        self.base = tensors["base"].to(device) if "base" in tensors else None
+        self.seen, self._total = structure["seen"], structure["total"]
+        self._padded_left = structure["padded_left"]
+
+
+def read_saved(path: str | os.PathLike[str], shape: Shape) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The saved cache of this model.
+
+    Raises
+    ------
+    StateError
+        If the file is none, or of another model or dtype.
+    """
+    tensors, structure = read_state(path)
+    if "cache" not in structure:
+        raise StateError(f"{path} holds no cache: give a file that cache.save wrote")
+    if structure["dtype"] != str(shape.dtype):
+        raise StateError(
+            f"{path} was saved in {structure['dtype']} and the model computes in {shape.dtype}: load the model in the same dtype"
+        )
+    if structure["model"] != shape.fingerprint:
+        raise StateError(f"{path} is the cache of another model: give the model that it was read with")
+    return tensors, structure

@@ -1,0 +1,114 @@
+"""Caches by the name of their policy, and saved caches reopened."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from remanence import systems
+from remanence.context.caches.cache import PolicyCache, read_saved
+from remanence.context.caches.hugging_face import cache_class
+from remanence.context.caches.supported import shape_of
+from remanence.errors import BudgetError, UsageError, nearest
+from remanence.footprint import parse_bytes
+
+
+def cache(
+    name: str,
+    *,
+    model: Any,
+    budget: int | str | None = None,
+    tokens: int | None = None,
+    slack: int | None = None,
+    **settings: Any,
+) -> PolicyCache:
+    """A bounded cache, to be passed to a model as ``past_key_values=``.
+
+    Parameters
+    ----------
+    name:
+        Of a cache policy, such as ``"attention-sinks"``.
+    model:
+        The Hugging Face causal language model that will read with it.
+    budget:
+        The most bytes that it holds after any call, of all layers and sequences together: a number, or ``"64KB"``.
+    tokens:
+        Instead of bytes, the most entries of a layer. With neither, nothing is ever let go.
+    slack:
+        How many entries are let go at once when a layer is full (1 or more); by default one in 32 of its capacity,
+        so that choosing costs little. With 1 it stays as full as it may be.
+    **settings:
+        Hyperparameters of the policy.
+
+    Raises
+    ------
+    UsageError
+        If the policy or a setting is unknown, or the model is not supported.
+    BudgetError
+        If the budget is smaller than what the policy never lets go.
+
+    Example
+    -------
+    >>> import torch
+    >>> from transformers import LlamaConfig, LlamaForCausalLM
+    >>> config = LlamaConfig(vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+    ...     num_attention_heads=4, num_key_value_heads=2)
+    >>> model = LlamaForCausalLM(config).eval()
+    >>> kept = cache("attention-sinks", tokens=8, model=model)
+    >>> with torch.no_grad(), kept.on(model):
+    ...     _ = model(torch.arange(20)[None] % 32, past_key_values=kept)
+    >>> kept.get_seq_length(), max(kept.counts)
+    (20, 7)
+    """
+    known = policies()
+    if name not in known:
+        raise UsageError(f"there is no cache policy {name!r}: {nearest(name, known)}")
+    if budget is not None and tokens is not None:
+        raise UsageError(f"a budget of {budget} and {tokens} tokens were given: give one of them")
+    if slack is not None and slack < 1:
+        raise UsageError(f"a slack of {slack} was given, expected 1 or more entries")
+    policy = known[name].factory(**settings)
+    size = None if budget is None else parse_bytes(budget)
+    if tokens is not None and tokens < policy.smallest():
+        raise BudgetError(
+            f"{tokens} tokens are fewer than the {policy.smallest()} that {name} needs for {policy.sinks} sinks, "
+            f"{policy.recent} recent tokens and one new: give more, or fewer of these"
+        )
+    made: PolicyCache = cache_class()(
+        policy, shape_of(model), budget=size, tokens=tokens, slack=slack, name=name, settings=settings
+    )
+    made.check_budget()
+    return made
+
+
+def reopen(path: str | os.PathLike[str], *, model: Any) -> PolicyCache:
+    """The cache that ``cache.save(path)`` wrote, to go on with.
+
+    Parameters
+    ----------
+    path:
+        Of the file.
+    model:
+        The model that it was read with, in the same dtype.
+
+    Raises
+    ------
+    StateError
+        If the file is missing, truncated, or the cache of another model or dtype.
+    """
+    tensors, structure = read_saved(path, shape_of(model))
+    made = cache(
+        structure["cache"],
+        model=model,
+        budget=structure["budget"],
+        tokens=structure["tokens"],
+        slack=structure["slack"],
+        **structure["settings"],
+    )
+    made.take_back(tensors, structure, model.device)
+    return made
+
+
+def policies() -> dict[str, systems.System]:
+    """The cache policies by name."""
+    return systems.in_room("remanence.context.caches")

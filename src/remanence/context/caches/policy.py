@@ -1,0 +1,168 @@
+"""What every cache policy decides: which entries of a layer are worth keeping, and what becomes of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from remanence.context.caches.held import Held
+from remanence.errors import UsageError
+
+if TYPE_CHECKING:
+    from remanence.context.caches.attention import Reading
+
+Positions = Literal["closed", "original"]
+
+
+class Policy:
+    """A way to keep a cache small.
+
+    A subclass says in `needs` what it must see besides keys and values, in `marks` which numbers it keeps with each
+    entry, and overrides `worth`; those that change what they keep, or what a query reads, override more. Its
+    hyperparameters are those of its constructor. Sinks, the newest entries, padding, positions, budgets, batches,
+    grouped queries, saving and freeing are the business of the cache.
+
+    Attributes
+    ----------
+    needs:
+        Of ``"attention"`` (weights, given to `attended`), ``"queries"`` (given to `attended` without weights) and
+        ``"logits"`` (given to `heard`). With any of them the model must be read inside ``with cache.on(model):``.
+    marks:
+        Names of numbers (float32) kept with each entry; a new entry has 0.
+    sinks, recent:
+        The first and the newest entries of a row, which are never let go (tokens, 0 or more).
+    positions:
+        ``"closed"``: where entries are let go the gap is closed, so that positions never exceed what the model was
+        trained for; ``"original"``: every entry keeps the distance that its token has in the text.
+    """
+
+    tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
+    needs: ClassVar[frozenset[str]] = frozenset()
+    marks: ClassVar[tuple[str, ...]] = ()
+    sinks: int = 0
+    recent: int = 1
+    positions: Positions = "closed"
+
+    def worth(self, held: Held) -> Tensor:
+        """(batch, heads, count), or broadcast to it: entries of less worth go first. By default the oldest do."""
+        return held.index.double()
+
+    def merge(self, held: Held, kept: Tensor, gone: Tensor) -> None:
+        """Change entries that stay, just before others go.
+
+        Parameters
+        ----------
+        held:
+            The layer; `held.keys`, `held.values` and marks may be changed in place.
+        kept, gone:
+            (batch, heads, m) int64: places of the entries that stay, and of those that go; among the latter
+            may be padding.
+        """
+
+    def attended(self, held: Held, query: Tensor, weights: Tensor | None, reading: Reading) -> None:
+        """A layer has answered a call of the model; its new entries are the last ones.
+
+        Parameters
+        ----------
+        held:
+            The layer with the new entries.
+        query:
+            (batch, query heads, n, features), rotated.
+        weights:
+            (batch, query heads, n, count) attention, or None if only queries were asked for.
+        reading:
+            The call: how many tokens are new, which of them are padding.
+        """
+
+    def heard(self, layers: Sequence[Held], tokens: Tensor | None, logits: Tensor, reading: Reading) -> None:
+        """The model has answered: ``logits`` (batch, n, vocabulary) at the new ``tokens`` (batch, n)."""
+
+    def attend(self, held: Held, query: Tensor, visible: Tensor | None, scaling: float) -> tuple[Tensor, Tensor | None]:
+        """What queries read from a layer, new entries included.
+
+        Parameters
+        ----------
+        held:
+            The layer with the new entries.
+        query:
+            (batch, query heads, n, features), rotated.
+        visible:
+            (batch, heads, n, count) bool: what a query may see; None where it may see everything.
+        scaling:
+            Factor of the scores.
+
+        Returns
+        -------
+        output, weights:
+            (batch, query heads, n, features), and the attention (batch, query heads, n, count) if the policy
+            needs it.
+        """
+        from remanence.context.caches.attention import attention
+
+        return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.needs)
+
+    def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
+        """Entries for each layer, `total` of them together at most; by default the same for all.
+
+        Asked before entries are let go; the answer may differ from call to call.
+        """
+        return [total // len(layers)] * len(layers)
+
+    def bytes_per_entry(self, keys: Tensor, values: Tensor, *, turned: bool) -> int:
+        """Bytes that an entry of one row takes in a layer: keys and values (batch, heads, n, features) as they come."""
+        heads = keys.shape[1]
+        vectors = keys.shape[3] * keys.element_size() + values.shape[3] * values.element_size()
+        return heads * (vectors + 4 + 4 * len(self.marks) + 4 * turned)
+
+    def smallest(self) -> int:
+        """The fewest entries of a layer that it can work with: what is never let go, and room for a new one."""
+        return self.sinks + max(1, self.recent) + 1
+
+    # What is kept besides entries
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors that the policy itself holds; counted, saved and reopened."""
+        return {}
+
+    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave."""
+
+    def structure(self) -> dict[str, Any]:
+        """JSON-able; what else it must remember."""
+        return {}
+
+    def set_structure(self, structure: dict[str, Any]) -> None:
+        """Take back what `structure` gave."""
+
+    def take_rows(self, rows: Tensor) -> None:
+        """The batch becomes these rows of itself (beam search)."""
+
+    # Used by the cache
+
+    def choose(self, held: Held, capacity: int) -> tuple[Tensor, Tensor]:
+        """Places of the entries that stay and of those that go, each (batch, heads, m) int64 and ascending."""
+        if capacity < self.sinks + self.recent:
+            raise UsageError(
+                f"layer {held.layer} may hold {capacity} entries, fewer than {self.sinks} sinks and {self.recent} "
+                "recent ones: give a larger budget or fewer of these"
+            )
+        index, valid = held.index, held.valid
+        worth = self.worth(held).expand(index.shape).clone()
+        rank = valid.int().cumsum(2)
+        after = valid.int().flip(2).cumsum(2).flip(2)
+        if self.sinks:
+            worth[index.ge(0) & (index < self._first(index, valid) + self.sinks)] = torch.inf
+        worth[(after <= self.recent) & (rank > 0)] = torch.inf
+        worth[~valid] = -torch.inf
+        # Of equal worth the newer stay
+        order = worth.sort(dim=2, stable=True).indices
+        gone, kept = order[:, :, : held.count - capacity], order[:, :, held.count - capacity :]
+        return kept.sort(2).values, gone.sort(2).values
+
+    @staticmethod
+    def _first(index: Tensor, valid: Tensor) -> Tensor:
+        """The number of the first token of each row that is still there, (batch, heads, 1)."""
+        return index.masked_fill(~valid, torch.iinfo(index.dtype).max).amin(2, keepdim=True)
