@@ -188,6 +188,23 @@ def streams(
         _print(table)
 
 
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="tiny-lm (minutes) or micro-lm (seconds).")] = "tiny-lm",
+    threads: Annotated[Number, typer.Option(min=1, help="Threads; by default as torch decides.")] = None,
+    examine: Annotated[bool, typer.Option("--examine", help="Then print perplexity and recall by distance.")] = False,
+) -> None:
+    """Train one of the library's own language models and keep it in the cache.
+
+    The same command goes on where it was stopped; a model that is there is left alone.
+    """
+    from remanence.models.prepare import examine_command, prepare_command
+
+    prepare_command(name, threads)
+    if examine:
+        examine_command(name)
+
+
 app.add_typer(store_app, name="store")
 
 

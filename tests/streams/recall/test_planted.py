@@ -1,6 +1,7 @@
 """Whatever a planted text says about itself is found in it by searching for strings."""
 
 import re
+from collections import Counter
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def test_notes_questions_and_answers_are_where_they_are_said_to_be(seed, room, f
     length = 600 + room
     drawn = planted(length, seed, facts=facts, revisions=revisions, questions=asked, filler=LINES)
     assert len(drawn.text.encode("ascii")) == length
-    notes = list(re.finditer(r"^Note: the key of (\w{5}) is (\d{4})\.\n", drawn.text, re.M))
+    notes = list(re.finditer(r"^Note: the key of (\w{5})=([a-z0-9]{4})\.\n", drawn.text, re.M))
     assert [(n[1], n[2], n.start(), n.end()) for n in notes] == [
         (fact.name, fact.value, fact.start, fact.end) for fact in drawn.facts
     ]
@@ -28,7 +29,7 @@ def test_notes_questions_and_answers_are_where_they_are_said_to_be(seed, room, f
     assert len({fact.value for fact in drawn.facts}) == facts + revisions
     known: dict[str, tuple[str, int]] = {}
     found = []
-    for line in re.finditer(r"^(Note|Question): the key of (\w{5}) is (\d{4})\.\n", drawn.text, re.M):
+    for line in re.finditer(r"^(Note|Question): the key of (\w{5})=([a-z0-9]{4})\.\n", drawn.text, re.M):
         if line[1] == "Note":
             known[line[2]] = line[3], line.start(3)
         else:
@@ -54,7 +55,7 @@ def test_a_gap_bounds_the_distance(seed, low, more):
     (question,) = drawn.questions
     # Both lines move to the beginning of a line, and the question is longer than the note by four letters.
     longest = max(map(len, LINES.splitlines(keepends=True)))
-    assert low - longest < question.distance - 36 < low + more + longest
+    assert low - longest < question.distance - 33 < low + more + longest
 
 
 def test_facts_stand_at_the_lines_that_were_asked_for():
@@ -78,7 +79,7 @@ def test_rows_ask_for_every_byte_of_an_answer(seed):
             # What stands before the value in the note stands before the answer as well.
             assert torch.equal(tokens[place - 4 : place + 1], tokens[place - back - 5 : place - back])
     text = bytes(drawn.tokens[0].tolist()).decode()
-    answers = [text[m.start(1) : m.end(1)] for m in re.finditer(r"Question: the key of \w{5} is (\d{4})", text)]
+    answers = [text[m.start(1) : m.end(1)] for m in re.finditer(r"Question: the key of \w{5}=([a-z0-9]{4})", text)]
     assert "".join(answers) == bytes(drawn.targets[0][drawn.asked[0]].tolist()).decode()
 
 
@@ -89,16 +90,18 @@ def test_equal_seeds_draw_equal_texts():
 
 
 def test_values_cannot_be_guessed():
-    values = [planted(40, seed, facts=1, filler=LINES).facts[0].value for seed in range(2000)]
-    for digit in range(4):
-        counts = torch.bincount(torch.tensor([int(value[digit]) for value in values]), minlength=10)
-        assert counts.min() > 130
+    values = [planted(40, seed, facts=1, filler=LINES).facts[0].value for seed in range(3600)]
+    for place in range(4):
+        counts = Counter(value[place] for value in values)
+        assert len(counts) == 36
+        assert min(counts.values()) > 50
+    assert max(Counter(values).values()) <= 2
 
 
 @pytest.mark.parametrize(
     ("length", "settings", "says"),
     [
-        (60, {"facts": 2}, "do not go into 60 bytes"),
+        (57, {"facts": 2}, "do not go into 57 bytes"),
         (500, {"facts": 0}, "at least one fact"),
         (500, {"facts": 1, "questions": 2}, "no more questions than facts"),
         (500, {"facts": 1, "questions": 1, "gap": (900, 1000)}, "a gap from 900 to 1000"),

@@ -225,10 +225,10 @@ class PolicyCache:
 
     def _rebase(self) -> None:
         """Count positions anew, so that the next token comes right after what is held."""
-        if self.base is None:
+        filled = [held.valid.sum(2).amax(1) for held in self.held if not held.empty]
+        if self.base is None or not filled:
             return
-        longest = max((held.valid.sum(2).amax(1) for held in self.held if not held.empty), key=lambda n: int(n.max()))
-        by = longest.to(self.base.device) - self.base
+        by = torch.stack([longest.to(self.base.device) for longest in filled]).amax(0) - self.base
         for held in self.held:
             if not held.empty:
                 held.move(by.view(-1, 1, 1).to(held.index.device))

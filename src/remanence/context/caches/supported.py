@@ -90,7 +90,7 @@ def shape_of(model: Any) -> Shape:
 def _sample(model: Any) -> list[float]:
     """A few weights of the first and the last layer: models of one shape that were trained apart differ in them."""
     parameters = [p for p in model.parameters() if p.dim() == 2]
-    return [round(float(p[0, 0]), 6) for p in (parameters[0], parameters[-1])]
+    return [round(float(p.detach()[0, 0]), 6) for p in (parameters[0], parameters[-1])]
 
 
 def _unsupported(model: Any, config: Any) -> str:

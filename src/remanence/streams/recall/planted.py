@@ -17,8 +17,9 @@ from remanence.streams.recall.recalled import IGNORE, Recalled
 from remanence.streams.shakespeare import tiny_shakespeare
 
 VOCABULARY = 256
-_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
-_DIGITS = 4
+_CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxz", "aeiou"
+_SYMBOLS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_LONG = 4
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Fact:
     Parameters
     ----------
     name, value:
-        What it is about (five letters) and what it says (four digits).
+        What it is about (five letters) and what it says (four letters and digits).
     start, end:
         Where its sentence lies in the text, in bytes.
     latest:
@@ -44,12 +45,12 @@ class Fact:
     @property
     def sentence(self) -> str:
         """The note, a line of its own."""
-        return f"Note: the key of {self.name} is {self.value}.\n"
+        return f"Note: the key of {self.name}={self.value}.\n"
 
     @property
     def question(self) -> str:
         """The prompt, a line that the answer ends; the value is the exact answer."""
-        return f"Question: the key of {self.name} is "
+        return f"Question: the key of {self.name}="
 
     @property
     def value_at(self) -> int:
@@ -149,7 +150,7 @@ def planted(
     >>> given.text[fact.start : fact.end] == fact.sentence
     True
     >>> fact.question, fact.value
-    ('Question: the key of sisok is ', '9933')
+    ('Question: the key of lijed=', '37km')
     """
     draw = generator(seed, "planted")
     names = _names(facts, draw) if facts > 0 else []
@@ -203,37 +204,41 @@ def planted_rows(rows: int, length: int, seed: int, **settings: Any) -> Recalled
         given = planted(length, derive(seed, "planted row", row), **settings)
         tokens[row] = torch.frombuffer(bytearray(given.text.encode("ascii")), dtype=torch.uint8)
         for question in given.questions:
-            asked = slice(question.answer_at - 1, question.answer_at - 1 + _DIGITS)
-            targets[row, asked] = tokens[row, question.answer_at : question.answer_at + _DIGITS]
+            asked = slice(question.answer_at - 1, question.answer_at - 1 + _LONG)
+            targets[row, asked] = tokens[row, question.answer_at : question.answer_at + _LONG]
             distance[row, asked] = question.distance - 1
     return Recalled(tokens, targets, distance, VOCABULARY)
 
 
-_NOTE = len(Fact("bdfgk", "0" * _DIGITS, 0, 0, True).sentence)
-_QUESTION = len(Fact("bdfgk", "0" * _DIGITS, 0, 0, True).question) + _DIGITS + 2
+_NOTE = len(Fact("bdfgk", "0" * _LONG, 0, 0, True).sentence)
+_QUESTION = len(Fact("bdfgk", "0" * _LONG, 0, 0, True).question) + _LONG + 2
 
 Event = tuple[int, bool, str]
 """A place in the filler, whether a note (or else a question) stands there, and of which name."""
 
 
 def _names(count: int, draw: torch.Generator) -> list[str]:
-    """Names of five letters, consonants and vowels by turns, all different."""
-    letters = [_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, _CONSONANTS]
-    most = len(_CONSONANTS) ** 3 * len(_VOWELS) ** 2
+    """Names of five letters, all different, and in their last two letters too as long as there are enough."""
+    letters = [_CONSONANTS, _VOWELS, _CONSONANTS]
+    endings = [vowel + consonant for vowel in _VOWELS for consonant in _CONSONANTS]
+    most = len(endings) ** 2 * len(_CONSONANTS)
     if count > most:
         raise UsageError(f"{count} facts need as many names, and there are {most}: plant fewer")
+    order = torch.randperm(len(endings), generator=draw).tolist()
     found: dict[str, None] = {}
     while len(found) < count:
-        places = [int(torch.randint(len(part), (1,), generator=draw)) for part in letters]
-        found["".join(part[place] for part, place in zip(letters, places, strict=True))] = None
+        begin = "".join(part[_drawn(0, len(part) - 1, draw)] for part in letters)
+        found[begin + endings[order[len(found) % len(order)]]] = None
     return list(found)
 
 
 def _values(count: int, draw: torch.Generator) -> list[str]:
-    """Values of four digits, all different as long as there are enough."""
-    most = 10**_DIGITS
-    drawn = torch.cat([torch.randperm(most, generator=draw) for _ in range(-(-count // most))])
-    return [f"{int(value):0{_DIGITS}d}" for value in drawn[:count]]
+    """Values of four letters and digits, all different."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        drawn = torch.randint(len(_SYMBOLS), (_LONG,), generator=draw)
+        found["".join(_SYMBOLS[place] for place in drawn.tolist())] = None
+    return list(found)
 
 
 def _scattered(
