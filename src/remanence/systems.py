@@ -98,11 +98,22 @@ class System:
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
-        return hyperparameters(self.factory)
+        known = hyperparameters(self.factory)
+        if self.is_memory:
+            from remanence.store.reading import Reading
+
+            known += hyperparameters(Reading)
+        return known
 
     def check(self, settings: dict[str, Any]) -> None:
         """Raise a `UsageError` if a hyperparameter cannot be used, without building any model."""
-        if self.is_part or self.is_memory or not self.learns:
+        if self.is_memory:
+            from remanence.store.reading import Reading, parted
+
+            own, reading = parted(settings)
+            self.factory(**own)
+            Reading(**reading)
+        elif self.is_part or not self.learns:
             self.factory(**settings)
         else:
             self.factory.check(settings)
@@ -240,7 +251,7 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
     if cards[0].is_memory:
         from remanence.store.learner import TextMemory
 
-        learner = TextMemory(cards[0].factory(**settings[0]), recipe.task[1], seed=recipe.seed)
+        learner = TextMemory.build(cards[0].factory, recipe, settings[0])
     elif cards[0].is_part:
         network = (
             model
