@@ -52,7 +52,10 @@ def run(
     scenario: Annotated[list[str] | None, typer.Option(help="NAME:option=value,… ; may be repeated, in order.")] = None,
     experiences: Annotated[Number, typer.Option(min=1, help="How many experiences.")] = None,
     seeds: Annotated[Number, typer.Option(min=1, help="How many seeds.")] = None,
-    budget: Annotated[Text, typer.Option(help="Largest footprint of a learner, such as 200KB.")] = None,
+    budget: Annotated[
+        Text,
+        typer.Option(help="Largest footprint of a learner, such as 200KB; or several to run it under each, 8KB,64KB."),
+    ] = None,
     probe_every: Annotated[Number, typer.Option(min=0, help="Updates between probes; 0 for none.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A hyperparameter, such as er.size=500; may be repeated.")
@@ -186,6 +189,23 @@ def streams(
         return
     for table in streams_tables():
         _print(table)
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="tiny-lm (minutes) or micro-lm (seconds).")] = "tiny-lm",
+    threads: Annotated[Number, typer.Option(min=1, help="Threads; by default as torch decides.")] = None,
+    examine: Annotated[bool, typer.Option("--examine", help="Then print perplexity and recall by distance.")] = False,
+) -> None:
+    """Train one of the library's own language models and keep it in the cache.
+
+    The same command goes on where it was stopped; a model that is there is left alone.
+    """
+    from remanence.models.prepare import examine_command, prepare_command
+
+    prepare_command(name, threads)
+    if examine:
+        examine_command(name)
 
 
 app.add_typer(store_app, name="store")

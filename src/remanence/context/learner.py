@@ -5,18 +5,16 @@ What is remembered lies in the cache alone: the model's weights are shared with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from remanence.context.caches.cache import PolicyCache
-from remanence.context.caches.making import made
-from remanence.context.caches.policy import Policy
+from remanence.context.caches.making import cache
+from remanence.context.kept import Kept, parted
 from remanence.errors import Unsupported
-from remanence.hyperparameters import hyperparameters, validated
 from remanence.learner import Answer, Learner, Recipe, Request, Update
 from remanence.learner import Removal as Outcome
 from remanence.models.reader import Reader, answered, question_of, reader
@@ -26,34 +24,8 @@ if TYPE_CHECKING:
     from remanence.streams.experience import Experience
 
 
-class Held:
-    """The settings that every cache policy has where it is run as a learner.
-
-    Example
-    -------
-    >>> Held(tokens=64).tokens
-    64
-    """
-
-    @validated
-    def __init__(
-        self,
-        *,
-        language_model: Annotated[str, Field(description="which language model reads, by name or folder")] = "tiny-lm",
-        tokens: Annotated[
-            int | None, Field(ge=2, description="the most entries of a layer, where no budget is given")
-        ] = None,
-    ) -> None:
-        self.language_model, self.tokens = language_model, tokens
-
-
-def parted(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A policy's own settings, and those of `Held`."""
-    common = {one.name for one in hyperparameters(Held)}
-    return (
-        {name: value for name, value in settings.items() if name not in common},
-        {name: value for name, value in settings.items() if name in common},
-    )
+CHUNK = 64
+"""How many tokens are read at once."""
 
 
 class CacheLearner(Learner):
@@ -62,11 +34,13 @@ class CacheLearner(Learner):
     Parameters
     ----------
     policy:
-        What the cache keeps.
-    held:
+        Which cache policy, by name.
+    settings:
+        Its hyperparameters.
+    kept:
         Which language model reads, and how many tokens the cache holds where there is no budget.
     budget:
-        Bytes that the cache holds at most; of bytes and tokens, bytes count if both are given.
+        Bytes that the cache holds at most.
     seed:
         Unused: nothing is drawn.
     """
@@ -79,29 +53,26 @@ class CacheLearner(Learner):
 
     def __init__(
         self,
-        name: str,
-        policy: Policy,
-        held: Held,
+        policy: str,
+        settings: dict[str, Any],
+        kept: Kept,
         *,
         budget: int | None = None,
-        settings: dict[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(seed=seed)
-        self._reader: tuple[Reader, ...] = (reader(held.language_model),)
-        tokens = held.tokens if budget is None else None
-        self.cache: PolicyCache = made(
-            name, policy, self.reader.model, budget=budget, tokens=tokens, settings=settings or {}
-        )
+        self._reader: tuple[Reader, ...] = (reader(kept.language_model),)
+        tokens = kept.tokens if budget is None else None
+        self.cache: PolicyCache = cache(policy, model=self.reader.model, budget=budget, tokens=tokens, **settings)
         self.rows: list[tuple[int, int, int]] = []
         """Id, first token and end of every row of which something may still be held."""
         self.position = (-1, 0)
 
     @classmethod
-    def build(cls, policy: Callable[..., Policy], recipe: Recipe, settings: dict[str, Any]) -> Self:
-        """Build from a recipe; `policy` is the policy's class."""
-        own, held = parted(settings)
-        return cls(recipe.system, policy(**own), Held(**held), budget=recipe.budget, settings=own, seed=recipe.seed)
+    def build(cls, recipe: Recipe, settings: dict[str, Any]) -> Self:
+        """Build from a recipe."""
+        own, kept = parted(settings)
+        return cls(recipe.system, own, Kept(**kept), budget=recipe.budget, seed=recipe.seed)
 
     @property
     def reader(self) -> Reader:
@@ -117,11 +88,11 @@ class CacheLearner(Learner):
             tokens = self.reader.tokens(line, beginning=self.cache.seen == 0)
             with torch.no_grad(), self.cache.on(self.reader.model):
                 first = self.cache.seen
-                longest = max(1, self.cache.longest)
-                for at in range(0, len(tokens), longest):
-                    self.reader.logits(torch.tensor(tokens[at : at + longest]), self.cache)
+                for at in range(0, len(tokens), CHUNK):
+                    self.reader.logits(torch.tensor(tokens[at : at + CHUNK]), self.cache)
+            self.cache.trim()
             self.rows.append((int(rows.ids[0]), first, self.cache.seen))
-            oldest = self.cache.oldest()
+            oldest = self.cache.oldest
             self.rows = [row for row in self.rows if row[2] > oldest]
             yield Update(examples=1, forwards=1)
 
@@ -144,17 +115,16 @@ class CacheLearner(Learner):
             raise Unsupported("a cache forgets rows by their ids, and none was given: name them")
         wanted = set(request.ids)
         spans = [row for row in self.rows if row[0] in wanted]
-        for _, first, end in spans:
-            self.cache.drop(first, end)
+        gone = sum(self.cache.drop(first, end) for _, first, end in spans)
         self.rows = [row for row in self.rows if row[0] not in wanted]
-        left = sum(self.cache.held_of(first, end) for _, first, end in spans)
         # Later tokens were read while those rows could be seen, and their keys and values carry traces of them
-        return {"activations": "approximately removed"}, len(spans), f"{left} entries of those rows are held"
+        told = f"{gone} entries of those rows were overwritten with zeros"
+        return {"activations": "approximately removed"}, len(spans), told
 
     # What it costs, keeping and coming back
 
     def _held(self) -> Iterator[tuple[str, Tensor]]:
-        yield from (("activations", tensor) for tensor in self.cache.all_tensors())
+        yield from (("activations", tensor) for tensor in self.cache.state()[0].values())
         for tensors, _ in self._snapshots.values():
             yield from (("snapshots", tensor) for tensor in tensors.values())
 

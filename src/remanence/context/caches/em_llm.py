@@ -7,7 +7,7 @@ entry as any cache and one number; a call compares its queries with all entries,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -20,6 +20,9 @@ from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.segmentation import refined, surprise
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
+
+if TYPE_CHECKING:
+    from remanence.context.caches.supported import Shape
 
 
 @system(
@@ -51,7 +54,7 @@ class EMLLM(Recalling):
 
     Example
     -------
-    >>> EMLLM(gamma=2.0).needs == {"logits"}
+    >>> EMLLM(gamma=2.0).sees == {"logits"}
     True
 
     References
@@ -65,7 +68,7 @@ class EMLLM(Recalling):
     Recalled entries all seem to lie right before the window.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    sees: ClassVar[frozenset[str]] = frozenset({"logits"})
     marks: ClassVar[tuple[str, ...]] = ("away", "event")
 
     @validated
@@ -177,11 +180,14 @@ class EMLLM(Recalling):
 
     # What is kept besides entries
 
-    def own_bytes(self, layers: int, vocabulary: int) -> int:
-        return 4 * (vocabulary + self.spread) + 8 * (2 + layers * max(1, self.contiguous))
+    def bytes_besides(self, shape: Shape) -> int:
+        return 4 * (shape.vocabulary + self.spread) + 8 * (2 + shape.layers * max(1, self.contiguous))
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self._own)
+
+    def clear(self) -> None:
+        self._own = {}
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         self._own = {name: tensor.clone() for name, tensor in tensors.items()}

@@ -75,7 +75,7 @@ class Recalling(Policy):
     ) -> tuple[Tensor, Tensor | None]:
         away = self.away(held)
         if not bool(away.any()):
-            return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.needs)
+            return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.sees)
         batch, queries, new, width = query.shape
         heads, count = away.shape[1:]
         group = queries // heads

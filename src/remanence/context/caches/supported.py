@@ -26,10 +26,10 @@ class Shape:
     ----------
     layers, heads, features:
         Layers, key-value heads of each, features of a head.
-    vocabulary:
-        How many tokens it knows.
     positions:
         The longest sequence that it takes.
+    vocabulary:
+        How many different tokens there are.
     dtype:
         Of keys and values.
     rotary:
@@ -41,8 +41,8 @@ class Shape:
     layers: int
     heads: int
     features: int
-    vocabulary: int
     positions: int
+    vocabulary: int
     dtype: torch.dtype
     rotary: Rotary | None
     fingerprint: str
@@ -83,8 +83,8 @@ def shape_of(model: Any) -> Shape:
         config.num_hidden_layers,
         heads,
         features,
-        config.vocab_size,
         getattr(config, "max_position_embeddings", None) or 1 << 30,
+        config.vocab_size,
         model.dtype,
         rotary_of(model),
         hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),

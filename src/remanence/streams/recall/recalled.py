@@ -25,7 +25,8 @@ class Recalled:
         (rows, length) int64: at a position where something is asked, the token that a model should give as the
         next one after reading up to there; `IGNORE` everywhere else.
     distance:
-        (rows, length) int64: for each asked position, how many tokens ago the answer was last seen; 0 elsewhere.
+        (rows, length) int64: for each asked position, how many tokens ago the answer was last told, or, where it
+        was not told as such, what has to be remembered for it; 0 elsewhere.
     vocabulary:
         How many different tokens there are.
     """

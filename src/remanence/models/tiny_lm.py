@@ -1,0 +1,203 @@
+"""Small language models of the library's own, and any other by folder or name, each with its tokenizer.
+
+The library's own are Llamas (grouped-query attention, rotary positions) that read bytes; `remanence prepare` trains
+them on this machine, so that memories can be tried where no hub can be reached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+
+from remanence.cache import cache_folder
+from remanence.errors import MissingExtra, StateError, UsageError, nearest
+from remanence.models.byte_tokenizer import BEGIN, END, FILE, PAD, VOCABULARY, ByteTokenizer
+
+FORMAT = 1
+"""Raised when the same recipe would give another model (its kinds of text changed, say), so that it is trained anew."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a small language model follows from.
+
+    Parameters
+    ----------
+    name:
+        What it is called.
+    layers, width, heads, groups, intermediate:
+        Of the Llama: blocks, features, query heads, key-value heads, and hidden width of the feed-forward layers.
+    positions, base:
+        The longest text that it is trained on, and the base of its rotary positions.
+    stages:
+        Pairs of a text length and the number of updates at it, from short to long.
+    tokens:
+        In one update.
+    mix:
+        The share of each kind of text (see `remanence.models.reading_matter`).
+    rate, warm_up, decay:
+        The largest learning rate (it falls along a cosine to a twentieth), the updates in which it rises, and the
+        weight decay.
+    seed:
+        From which weights and texts are drawn.
+    """
+
+    name: str
+    layers: int
+    width: int
+    heads: int
+    groups: int
+    intermediate: int
+    positions: int
+    stages: tuple[tuple[int, int], ...]
+    tokens: int
+    base: float = 1e6
+    mix: dict[str, float] = field(
+        default_factory=lambda: {"shakespeare": 0.35, "planted": 0.4, "pairs": 0.2, "copy": 0.05}
+    )
+    rate: float = 2e-3
+    warm_up: int = 20
+    decay: float = 0.05
+    seed: int = 0
+
+    @property
+    def updates(self) -> int:
+        """How many updates there are in all."""
+        return sum(count for _, count in self.stages)
+
+    @property
+    def folder(self) -> Path:
+        """Where the model lies in the library's cache; another recipe has another place."""
+        told = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        return cache_folder() / "models" / f"{self.name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+
+    def config(self) -> Any:
+        """Its ``LlamaConfig``."""
+        return transformers().LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=self.width,
+            intermediate_size=self.intermediate,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.groups,
+            head_dim=self.width // self.heads,
+            max_position_embeddings=self.positions,
+            rope_parameters={"rope_type": "default", "rope_theta": self.base},
+            tie_word_embeddings=True,
+            pad_token_id=PAD,
+            bos_token_id=BEGIN,
+            eos_token_id=END,
+        )
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("tiny-lm", 4, 128, 4, 2, 352, 512, stages=((128, 200), (256, 500), (512, 900)), tokens=1024),
+        Recipe(
+            "micro-lm",
+            2,
+            32,
+            2,
+            1,
+            88,
+            128,
+            stages=((64, 20), (128, 20)),
+            tokens=512,
+            mix={"pairs": 0.6, "copy": 0.4},
+            warm_up=5,
+        ),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """One of the library's own models as a recipe."""
+    if name not in RECIPES:
+        raise UsageError(f"there is no model {name!r} to prepare: {nearest(name, RECIPES)}")
+    return RECIPES[name]
+
+
+class LanguageModel(NamedTuple):
+    """A causal language model of transformers, in evaluation mode, and its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+def transformers() -> Any:
+    """The library of that name, which the extra ``lm`` brings."""
+    try:
+        import transformers as found
+    except ImportError:
+        raise MissingExtra("transformers", "lm", "a language model") from None
+    return found
+
+
+def tiny_lm(name: str = "tiny-lm") -> LanguageModel:
+    """One of the library's own language models, as `remanence prepare` trained it on this machine.
+
+    Parameters
+    ----------
+    name:
+        ``tiny-lm`` (0.8 million parameters) or ``micro-lm`` (thirty thousand, which knows little).
+
+    Raises
+    ------
+    StateError
+        If it has not been prepared.
+    MissingExtra
+        If transformers is not installed.
+
+    Example
+    -------
+    >>> model, tokenizer = tiny_lm()  # doctest: +SKIP
+    >>> fact = "Note: the key of lijed=37km.\\nAnd so to bed.\\nQuestion: the key of lijed="
+    >>> read = tokenizer(fact, return_tensors="pt")  # doctest: +SKIP
+    >>> tokenizer.decode(model.generate(**read, max_new_tokens=4)[0, -4:])  # doctest: +SKIP
+    '37km'
+    """
+    wanted = recipe(name)
+    transformers()
+    if not (wanted.folder / "config.json").exists():
+        raise StateError(f"{name} has not been trained on this machine yet: run `remanence prepare {name}`")
+    return _from_folder(wanted.folder)
+
+
+def language_model(name: str | Path) -> LanguageModel:
+    """A language model and its tokenizer, by name or folder.
+
+    Parameters
+    ----------
+    name:
+        ``tiny-lm``, ``micro-lm``, a folder that ``save_pretrained`` wrote, or a name on the Hugging Face hub.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder or name, or it cannot be read.
+    """
+    if str(name) in RECIPES:
+        return tiny_lm(str(name))
+    return _from_folder(name)
+
+
+def _from_folder(name: str | Path) -> LanguageModel:
+    found = transformers()
+    try:
+        # Only safetensors: what other files hold can run code when it is read.
+        model = found.AutoModelForCausalLM.from_pretrained(name, use_safetensors=True)
+        plain = (Path(name) / FILE).exists()
+        tokenizer = ByteTokenizer() if plain else found.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, SafetensorError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise UsageError(
+            f"{str(name)!r} could not be read as a causal language model ({first}): give one of {', '.join(RECIPES)}, "
+            "a folder that save_pretrained wrote, or a name on the hub that can be reached from here"
+        ) from None
+    return LanguageModel(model.eval(), tokenizer)
