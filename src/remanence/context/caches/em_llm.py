@@ -194,6 +194,3 @@ class EMLLM(Recalling):
 
     def take_rows(self, rows: Tensor) -> None:
         self._own = {name: tensor.index_select(0, rows.to(tensor.device)) for name, tensor in self._own.items()}
-
-    def structure(self) -> dict[str, Any]:
-        return {}
