@@ -6,6 +6,7 @@ import functools
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from remanence.claims.experiment import Experiment, Measured
 from remanence.context import tree
@@ -27,8 +28,9 @@ def _images() -> Tensor:
     """Handwritten digits as numbers from 0 to 1, (10000, 784)."""
     from remanence import streams
 
-    images: Tensor = streams.whole("mnist").segments[0].examples.span(0, 10_000).x
-    return torch.div(images.flatten(1), 255)
+    raw = streams.whole("mnist").segments[0].examples.span(0, 10_000).x
+    images: Tensor = raw.flatten(1).float() / 255
+    return images
 
 
 def _corrupted(patterns: Tensor, noise: str, draw: torch.Generator) -> Tensor:
@@ -46,7 +48,8 @@ def _draw(seed: int, part: int, stored: int, asked: int) -> tuple[Tensor, list[T
 
 
 def _errors(found: Tensor, wanted: Tensor) -> Tensor:
-    return (found - wanted).norm(dim=-1) / wanted.norm(dim=-1)
+    shares: Tensor = vector_norm(found - wanted, dim=-1) / vector_norm(wanted, dim=-1)
+    return shares
 
 
 def _learned(seed: int, beta: float) -> float:

@@ -33,7 +33,8 @@ class ProductKeyMemory(ProductKeyLayer):
 
     A query network q(x) = BatchNorm(W x + b) gives each head a query; the head scores every slot (i, j) by
     q₁·c_i + q₂·c'_j, keeps the `knn` best, and reads Σ softmax(score) · value. Heads have sub-keys of their own,
-    share the values, and are summed.
+    share the values, and are summed. The paper trains values at four times the rate of all else: see
+    `parameter_groups` in `product_keys`.
 
     Parameters
     ----------
