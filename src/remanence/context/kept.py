@@ -24,7 +24,7 @@ class Kept:
         *,
         language_model: Annotated[str, Field(description="which language model reads, by name or folder")] = "tiny-lm",
         tokens: Annotated[
-            int | None, Field(ge=2, description="the most entries of a layer, where no budget is given")
+            int | None, Field(ge=2, description="the most entries of a layer, by default half of the model's positions")
         ] = None,
     ) -> None:
         self.language_model, self.tokens = language_model, tokens

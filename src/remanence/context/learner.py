@@ -14,7 +14,7 @@ from torch import Tensor
 from remanence.context.caches.cache import PolicyCache
 from remanence.context.caches.making import cache
 from remanence.context.kept import Kept, parted
-from remanence.errors import Unsupported
+from remanence.errors import Unsupported, UsageError
 from remanence.learner import Answer, Learner, Recipe, Request, Update
 from remanence.learner import Removal as Outcome
 from remanence.models.reader import Reader, answered, question_of, reader
@@ -62,7 +62,10 @@ class CacheLearner(Learner):
     ) -> None:
         super().__init__(seed=seed)
         self._reader: tuple[Reader, ...] = (reader(kept.language_model),)
-        tokens = kept.tokens if budget is None else None
+        limit = self.reader.positions
+        tokens = kept.tokens or (limit // 2 if limit is not None and budget is None else None)
+        if budget is not None and kept.tokens is not None:
+            raise UsageError(f"a budget of {budget} bytes and {kept.tokens} tokens were given: give one of them")
         self.cache: PolicyCache = cache(policy, model=self.reader.model, budget=budget, tokens=tokens, **settings)
         self.rows: list[tuple[int, int, int]] = []
         """Id, first token and end of every row of which something may still be held."""

@@ -114,7 +114,7 @@ class EMLLM(Recalling):
         )
         for held in layers:
             held.mark("event")[:, :, -reading.length :] = events.unsqueeze(1).to(held.index.device)
-        self._own["last"] = logits[:, -1].float()
+        self._own["last"] = logits[:, -1].float().clone()
 
     def _cut(self, row: int, surprises: Tensor, valid: Tensor, graph: Held, new: int) -> Tensor:
         """The number of the event of each new token of one row."""
@@ -163,7 +163,7 @@ class EMLLM(Recalling):
         return chosen[:, :, None, None].expand(scores.shape)
 
     def _recall(self, row: int, layer: int, events: Tensor, alike: Tensor, away: Tensor) -> Tensor:
-        there, place = events[away].unique(return_inverse=True)
+        there, place = torch.unique(events[away], return_inverse=True)
         if not len(there):
             return away
         best = alike.new_full((len(there),), -torch.inf).scatter_reduce(0, place, alike[away], "amax")
