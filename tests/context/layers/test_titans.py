@@ -87,7 +87,7 @@ def test_what_lies_beyond_the_window_still_counts(variant):
     x = torch.randn(1, 20, 4, dtype=torch.float64)
     changed = x.clone()
     changed[:, 0] += 1
-    assert float((layer(changed)[0] - layer(x)[0])[:, -1].abs().max()) > 1e-9
+    assert (layer(changed)[0] - layer(x)[0])[:, -1].abs().max().item() > 1e-9
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
