@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from remanence.context.caches import attention
+from remanence.context.caches.allowance import Allowance
 from remanence.context.caches.attention import Reading
 from remanence.context.caches.held import PAD, Held
 from remanence.context.caches.policy import Policy
 from remanence.context.caches.supported import Shape
-from remanence.errors import BudgetError, StateError, Unsupported, UsageError
-from remanence.state import read_state, write_state
+from remanence.errors import StateError, Unsupported, UsageError
+from remanence.state import write_state
 
 
 class PolicyCache:
@@ -61,14 +62,15 @@ class PolicyCache:
                 f"the policy {name or type(policy).__name__} closes gaps between positions, and this model's keys "
                 "cannot be moved: choose positions='original' where the policy has it, or a model with plain rotary positions"
             )
-        self.held = [Held(layer, policy.marks, shape.rotary if closed else None) for layer in range(shape.layers)]
+        rotary = shape.rotary if closed else None
+        self.held = [Held(layer, policy.marks, rotary, policy.thinning) for layer in range(shape.layers)]
         self.seen = 0
         self.base: Tensor | None = None
         """The position of the next token of each row, (batch,) int64; None before anything was read."""
         self.reading: Reading | None = None
         self.attached = False
         self._padded_left: bool | None = None
-        self._total = 0
+        self._allowance = Allowance(policy, shape, budget=budget, tokens=tokens)
         self._before: list[int] = []
 
     # What it costs and what it saw
@@ -119,8 +121,9 @@ class PolicyCache:
                 f"{new} tokens after {self.seen} go beyond the {limit} positions of the model: "
                 + (f"read at most {most} at once" if most > 0 else "use a policy that closes gaps, or a shorter text")
             )
-        self.reading, self._before = Reading(tokens, valid, new), self.counts
-        return (base[:, None] + at - 1).clamp(min=0)
+        positions = (base[:, None] + at - 1).clamp(min=0)
+        self.reading, self._before = Reading(tokens, valid, new, positions), self.counts
+        return positions
 
     def attend(self, layer: int, query: Tensor, scaling: float) -> tuple[Tensor, Tensor | None]:
         """What the new tokens read from a layer."""
@@ -128,8 +131,8 @@ class PolicyCache:
         if reading is None:
             raise StateError("no call of the model is under way: read inside `with cache.on(model):`")
         seen = attention.visible(held.index, reading, self.seen)
-        output, weights = self.policy.attend(held, query, seen, scaling)
-        if self.policy.needs & {"attention", "queries"}:
+        output, weights = self.policy.attend(held, query, seen, scaling, reading)
+        if self.policy.sees & {"attention", "queries"}:
             self.policy.attended(held, query, weights, reading)
         return output, weights
 
@@ -139,10 +142,11 @@ class PolicyCache:
         if reading is None or self.base is None:
             return
         self.reading = None
-        if "logits" in self.policy.needs:
+        if "logits" in self.policy.sees:
             self.policy.heard(self.held, reading.tokens, logits, reading)
         self.base += reading.length if reading.valid is None else reading.valid.sum(1)
         self.seen += reading.length
+        self.policy.ended(self.held, self.base, self.shape.positions)
         self._settle(self.held)
 
     def abandon(self) -> None:
@@ -156,10 +160,10 @@ class PolicyCache:
 
     def take(self, held: Held, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """New keys and values of a layer; what attention is to see of it."""
-        if not self.attached and self.policy.needs:
+        if not self.attached and self.policy.sees:
             raise UsageError(
                 f"the policy {self.name or type(self.policy).__name__} needs the model's "
-                f"{' and '.join(sorted(self.policy.needs))}: read inside `with cache.on(model):`"
+                f"{' and '.join(sorted(self.policy.sees))}: read inside `with cache.on(model):`"
             )
         if not self.attached and keys.shape[0] > 1:
             raise UsageError(
@@ -225,13 +229,13 @@ class PolicyCache:
 
     def _rebase(self) -> None:
         """Count positions anew, so that the next token comes right after what is held."""
-        filled = [held.valid.sum(2).amax(1) for held in self.held if not held.empty]
+        filled = [self.policy.front(held).sum(2).amax(1) for held in self.held if not held.empty]
         if self.base is None or not filled:
             return
         by = torch.stack([longest.to(self.base.device) for longest in filled]).amax(0) - self.base
         for held in self.held:
             if not held.empty:
-                held.move(by.view(-1, 1, 1).to(held.index.device))
+                held.move(by.view(-1, 1, 1).to(held.index.device) * self.policy.front(held))
         self.base += by
 
     # Keeping to the budget
@@ -241,46 +245,49 @@ class PolicyCache:
         if self.budget is not None:
             like = torch.empty(1, self.shape.heads, 0, self.shape.features, dtype=self.shape.dtype)
             self._plan(like, like)
-            self._total = 0
+            self._allowance.total = 0
 
     def _plan(self, keys: Tensor, values: Tensor) -> None:
         """How many entries all layers of a row may hold together."""
-        if self._total:
+        if self._allowance.total:
             return
-        if self.budget is None:
-            self._total = self.shape.layers * self.tokens if self.tokens is not None else -1
-        else:
-            turned = self.held[0].rotary is not None and keys.dtype in (torch.float16, torch.bfloat16)
-            per_entry = self.policy.bytes_per_entry(keys, values, turned=turned)
-            own = sum(t.untyped_storage().nbytes() for t in self.policy.tensors().values())
-            self._total = max(0, self.budget // keys.shape[0] - 8 - own // keys.shape[0]) // per_entry
-            least = self.shape.layers * self.policy.smallest()
-            if self._total < least:
-                raise BudgetError(
-                    f"a budget of {self.budget} bytes holds {self._total // self.shape.layers} entries of "
-                    f"{per_entry} bytes in each layer for each of {keys.shape[0]} sequence(s), fewer than the "
-                    f"{self.policy.smallest()} that the policy never lets go: give at least "
-                    f"{keys.shape[0] * (least * per_entry + 8) + own} bytes"
-                )
+        self._allowance.count(keys, values, moved=self.held[0].rotary is not None)
         for held in self.held:
-            held.capacity = self._total // self.shape.layers if self._total > 0 else 1 << 40
+            self._allowance.allot(held, self._allowance.each)
 
     def _settle(self, layers: list[Held]) -> None:
         """Let go of what is beyond the capacity, so that one more token has room."""
-        if self._total <= 0:
+        if self._allowance.total <= 0:
             return
-        shares = self.policy.capacities(self.held, self._total)
+        shares = self.policy.capacities(self.held, self._allowance.total)
         for held in layers:
-            held.capacity = shares[held.layer]
+            self._allowance.allot(held, shares[held.layer])
             if held.count >= held.capacity:
                 slack = self.slack if self.slack is not None else max(1, held.capacity // 32)
                 least = min(self.policy.smallest() - 1, held.capacity - 1)
                 self._shrink(held, max(least, held.capacity - slack))
+            held.thin_out()
+            held.trim()
 
     def _shrink(self, held: Held, count: int) -> None:
         kept, gone = self.policy.choose(held, count)
         self.policy.merge(held, kept, gone)
-        held.select(kept, close=self.policy.positions == "closed")
+        held.select(kept, close=self.policy.front(held) if self.policy.positions == "closed" else None)
+
+    def trim(self) -> None:
+        """Give back unused room, which would be filled by what comes next."""
+        for held in self.held:
+            held.trim(0)
+
+    def drop(self, first: int, end: int) -> int:
+        """Forget the tokens from `first` up to `end`: their entries become padding; how many entries that were."""
+        return sum(held.drop(first, end) for held in self.held)
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest token of which any layer holds an entry."""
+        found = [int(held.index[held.valid].min()) for held in self.held if not held.empty and bool(held.valid.any())]
+        return min(found, default=self.seen)
 
     # What generation asks of a cache
 
@@ -288,8 +295,8 @@ class PolicyCache:
         """Forget everything."""
         for held in self.held:
             held.clear()
-        self.seen, self.base, self._total, self._padded_left = 0, None, 0, None
-        self.policy = copy.deepcopy(self.policy)
+        self.seen, self.base, self._allowance.total, self._padded_left = 0, None, 0, None
+        self.policy.clear()
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """The batch becomes these rows of itself."""
@@ -322,6 +329,10 @@ class PolicyCache:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the cache as one safetensors file, whole or not at all."""
+        write_state(path, *self.state())
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors without unused room, and a structure for JSON, from which `take_back` goes on."""
         tensors = {f"{held.layer}.{name}": t for held in self.held for name, t in held.state().items()}
         tensors |= {f"policy.{name}": t for name, t in self.policy.tensors().items()}
         if self.base is not None:
@@ -335,43 +346,26 @@ class PolicyCache:
             "model": self.shape.fingerprint,
             "dtype": str(self.shape.dtype),
             "seen": self.seen,
-            "total": self._total,
+            "total": self._allowance.total,
             "padded_left": self._padded_left,
+            "weights": list(self._allowance.weights),
             "capacities": [held.capacity for held in self.held],
             "policy": self.policy.structure(),
         }
-        write_state(path, tensors, structure)
+        return tensors, structure
 
     def take_back(self, tensors: dict[str, Tensor], structure: dict[str, Any], device: torch.device) -> None:
         """Go on from what `save` wrote."""
+        whole, thin = structure["weights"]
+        self._allowance.weights = (whole, thin)
         for held in self.held:
             prefix = f"{held.layer}."
             held.set_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, device)
-            held.capacity = structure["capacities"][held.layer]
+            self._allowance.allot(held, structure["capacities"][held.layer])
         self.policy.set_tensors(
             {n.removeprefix("policy."): t.to(device) for n, t in tensors.items() if n.startswith("policy.")}
         )
         self.policy.set_structure(structure["policy"])
         self.base = tensors["base"].to(device) if "base" in tensors else None
-        self.seen, self._total = structure["seen"], structure["total"]
+        self.seen, self._allowance.total = structure["seen"], structure["total"]
         self._padded_left = structure["padded_left"]
-
-
-def read_saved(path: str | os.PathLike[str], shape: Shape) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The saved cache of this model.
-
-    Raises
-    ------
-    StateError
-        If the file is none, or of another model or dtype.
-    """
-    tensors, structure = read_state(path)
-    if "cache" not in structure:
-        raise StateError(f"{path} holds no cache: give a file that cache.save wrote")
-    if structure["dtype"] != str(shape.dtype):
-        raise StateError(
-            f"{path} was saved in {structure['dtype']} and the model computes in {shape.dtype}: load the model in the same dtype"
-        )
-    if structure["model"] != shape.fingerprint:
-        raise StateError(f"{path} is the cache of another model: give the model that it was read with")
-    return tensors, structure

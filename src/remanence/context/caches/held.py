@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from remanence.context.caches.rotary import Rotary
+from remanence.context.caches.thinning import Thinning
 
 PAD = -1
 """The index of an entry that stands for padding, or for nothing: no query sees it."""
@@ -27,18 +28,28 @@ class Held:
         Names of the numbers (float32) kept with each entry, 0 for a new one.
     rotary:
         How keys are moved; None where they stay at the positions they came with.
+    thinning:
+        How older keys are held in fewer numbers; None where all are held whole.
 
     Attributes
     ----------
     capacity:
         The most entries it holds between two calls of the model.
+    whole:
+        The most entries it holds while all of its keys are whole.
     count:
         Entries now.
+    besides:
+        What a policy holds for the whole layer, by name: tensors whose first dimension is the batch. They are
+        counted, saved, reordered and forgotten with the entries.
     """
 
-    def __init__(self, layer: int, marks: Iterable[str] = (), rotary: Rotary | None = None) -> None:
-        self.layer, self.rotary = layer, rotary
-        self.capacity, self.count = 0, 0
+    def __init__(
+        self, layer: int, marks: Iterable[str] = (), rotary: Rotary | None = None, thinning: Thinning | None = None
+    ) -> None:
+        self.layer, self.rotary, self.thinning = layer, rotary, thinning
+        self.capacity, self.whole, self.count, self.older = 0, 0, 0, 0
+        self.besides: dict[str, Tensor] = {}
         self._names = ("keys", "values", "index", *marks)
         self._buffers: dict[str, Tensor] = {}
 
@@ -50,15 +61,30 @@ class Held:
         return not self._buffers
 
     def _used(self, name: str) -> Tensor:
-        return self._buffers[name][:, :, : self.count]
+        buffer = self._buffers[name]
+        if name == "thin":
+            return buffer[:, :, : self.older]
+        return buffer[:, :, : self.count - self.older if name == "keys" else self.count]
+
+    def _stored(self) -> Tensor:
+        """All keys in full width, not yet turned where that is put off."""
+        keys = self._used("keys")
+        if self.thinning is None or not self.older:
+            return keys
+        return torch.cat([self.thinning.widen(self, self._used("thin"), keys.shape[3]), keys], 2)
 
     @property
     def keys(self) -> Tensor:
         """(batch, heads, count, features) as attention is to see them."""
-        keys = self._used("keys")
+        keys = self._stored()
         if "turned" in self._buffers and self.rotary is not None:
             return self.rotary.turn(keys, self._used("turned"))
         return keys
+
+    @property
+    def stored_keys(self) -> Tensor:
+        """The keys as they are held, to be changed in place; of rounded dtypes, not yet turned."""
+        return self._used("keys")
 
     @property
     def values(self) -> Tensor:
@@ -82,11 +108,12 @@ class Held:
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor held, with its unused room."""
         yield from self._buffers.items()
+        yield from self.besides.items()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors, unused room counted."""
-        return sum(tensor.untyped_storage().nbytes() for tensor in self._buffers.values())
+        return sum(tensor.untyped_storage().nbytes() for _, tensor in self.tensors())
 
     # Taking in
 
@@ -95,19 +122,21 @@ class Held:
         new = keys.shape[2]
         if not self._buffers:
             self._begin(keys, values)
-        slots = self._buffers["index"].shape[2]
-        if self.count + new > slots:
+        if self.count + new > self._room:
             # Room grows by halves up to the capacity; what goes beyond it is let go before the next call
-            self._resize(max(self.count + new, min(self.capacity, slots + slots // 2)))
+            most = self.capacity if self.older or self.thinning is None else self.whole
+            self._resize(max(self.count + new, min(most, self._room + self._room // 2)))
         at = slice(self.count, self.count + new)
         for name, buffer in self._buffers.items():
-            if name == "keys":
+            if name == "keys" and self.older:
+                self._buffers[name] = torch.cat([self._used(name), keys.detach()], 2)
+            elif name == "keys":
                 buffer[:, :, at] = keys.detach()
             elif name == "values":
                 buffer[:, :, at] = values.detach()
             elif name == "index":
                 buffer[:, :, at] = index.unsqueeze(1)
-            else:
+            elif name != "thin":
                 buffer[:, :, at] = 0
         self.count += new
 
@@ -124,36 +153,98 @@ class Held:
             # Turning a rounded key again and again would wear it off: it stays as it came, with how far it was moved
             self._buffers["turned"] = torch.zeros(batch, heads, 0, dtype=torch.int32, device=keys.device)
 
+    @property
+    def _room(self) -> int:
+        return self._buffers["index"].shape[2]
+
     def _resize(self, slots: int) -> None:
-        for name, buffer in self._buffers.items():
-            room = buffer.new_zeros(*buffer.shape[:2], slots, *buffer.shape[3:])
-            room[:, :, : self.count] = buffer[:, :, : self.count]
-            self._buffers[name] = room
+        for name in self._buffers:
+            self._put(name, self._used(name), slots)
+
+    def _put(self, name: str, used: Tensor, slots: int) -> None:
+        """Hold this as the tensor of a name, in a layer with room for `slots` entries."""
+        if self.older and self.thinning is not None and name in ("keys", "thin"):
+            slots = used.shape[2] if name == "keys" else max(used.shape[2], slots - self.thinning.whole)
+        room = used.new_zeros(*used.shape[:2], slots, *used.shape[3:])
+        room[:, :, : used.shape[2]] = used
+        self._buffers[name] = room
+
+    def trim(self, room: int | None = None) -> None:
+        """Give back room beyond the capacity, or beyond `room` entries; never that of an entry held."""
+        most = max(self.count, self.capacity if room is None else room)
+        if not self.empty and self._room > most:
+            self._resize(most)
+
+    def drop(self, first: int, end: int) -> int:
+        """Turn the entries of the tokens from `first` up to `end` into padding of zeros; how many there were."""
+        if self.empty:
+            return 0
+        index = self.index
+        gone = (index >= first) & (index < end)
+        for name in self._buffers:
+            used = self._used(name)
+            mine = (
+                gone[:, :, : self.older] if name == "thin" else gone[:, :, -used.shape[2] :] if used.shape[2] else None
+            )
+            if name != "index" and mine is not None:
+                used[mine] = 0
+        index[gone] = PAD
+        return int(gone.sum())
 
     # Letting go
 
-    def select(self, chosen: Tensor, *, close: bool) -> None:
+    def select(self, chosen: Tensor, *, close: Tensor | None = None) -> None:
         """Hold only the entries ``chosen`` (batch, heads, m) int64, ascending; the memory of the others is freed.
 
-        With `close` the gaps are closed: every entry moves on by as many positions as newer entries went.
+        With `close` (batch, heads, count) bool, which entries have a place among the positions, gaps are closed:
+        each of these moves on by as many positions as newer ones of them went.
         """
-        moved = self._gaps(chosen) if close and self.rotary is not None else None
-        count = chosen.shape[2]
-        slots = max(count, min(self.capacity, self._buffers["index"].shape[2]))
-        for name, buffer in self._buffers.items():
-            shape = chosen if buffer.dim() == 3 else chosen.unsqueeze(-1).expand(*chosen.shape, buffer.shape[3])
-            room = buffer.new_zeros(*buffer.shape[:2], slots, *buffer.shape[3:])
-            room[:, :, :count] = buffer.gather(2, shape)
-            self._buffers[name] = room
-        self.count = count
+        moved = self._gaps(chosen, close) if close is not None and self.rotary is not None else None
+        slots = max(chosen.shape[2], min(self.capacity, self._room))
+        stored = self._gathered(self._stored(), chosen)
+        stay = {
+            name: self._gathered(self._used(name), chosen) for name in self._buffers if name not in ("keys", "thin")
+        }
+        self.count = chosen.shape[2]
+        for name, used in stay.items():
+            self._put(name, used, slots)
+        self._store(stored, slots)
         if moved is not None:
             self.move(moved)
 
-    def _gaps(self, chosen: Tensor) -> Tensor:
-        """How many newer entries, padding not counted, go for each chosen entry."""
-        gone = self.valid.int()
-        gone.scatter_(2, chosen, 0)
-        newer = gone.flip(2).cumsum(2).flip(2)
+    @staticmethod
+    def _gathered(used: Tensor, chosen: Tensor) -> Tensor:
+        return used.gather(2, chosen if used.dim() == 3 else chosen.unsqueeze(-1).expand(*chosen.shape, used.shape[3]))
+
+    def _store(self, stored: Tensor, slots: int) -> None:
+        """Hold these keys, of all entries and in full width; where some are thin, all but the newest are."""
+        if self.older and self.thinning is not None:
+            self.older = max(0, self.count - self.thinning.whole)
+            self._put("thin", self.thinning.thin(self, stored[:, :, : self.older]), slots)
+        self._put("keys", stored[:, :, self.older :], slots)
+
+    def thin_out(self) -> None:
+        """Thin all keys but the newest, once there are as many entries as could be held with whole ones."""
+        thinning = self.thinning
+        if thinning is None or self.empty or self.count - self.older <= thinning.whole:
+            return
+        if self.older:
+            more = self.count - self.older - thinning.whole
+            keys = self._used("keys")
+            self._buffers["thin"][:, :, self.older : self.older + more] = thinning.thin(self, keys[:, :, :more])
+            self._buffers["keys"] = keys[:, :, more:].clone()
+            self.older += more
+        elif self.count >= self.whole:
+            thinning.prepare(self)
+            whole = self._used("keys")
+            self.older = self.count - thinning.whole
+            self._store(whole, self._room)
+
+    @staticmethod
+    def _gaps(chosen: Tensor, placed: Tensor) -> Tensor:
+        """How many newer entries of those that are placed go, for each chosen one of them."""
+        gone = placed.int().scatter(2, chosen, 0)
+        newer = gone.flip(2).cumsum(2).flip(2) * placed
         return newer.gather(2, chosen)
 
     def move(self, by: Tensor) -> None:
@@ -167,28 +258,51 @@ class Held:
         some = by.ne(0).any(1).any(0).nonzero().flatten()
         if not len(some):
             return
-        keys = self._used("keys")
-        low, high = int(some[0]), int(some[-1]) + 1
-        keys[:, :, low:high] = self.rotary.turn(keys[:, :, low:high], by[:, :, low:high])
+        low, high, older = int(some[0]), int(some[-1]) + 1, self.older
+        if low < older and self.thinning is not None:
+            thin = self._used("thin")[:, :, low:high]
+            wide = self.thinning.widen(self, thin, self._buffers["keys"].shape[3])
+            turned = self.rotary.turn(wide, by[:, :, low : min(high, older)])
+            thin.copy_(self.thinning.thin(self, turned))
+        if high > older:
+            keys = self._used("keys")[:, :, max(0, low - older) : high - older]
+            keys.copy_(self.rotary.turn(keys, by[:, :, max(low, older) : high]))
+
+    def replace(self, places: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Put other keys, as attention is to see them, and values at places (batch, heads, m) of the layer."""
+        wide = places.unsqueeze(-1).expand(*places.shape, keys.shape[3])
+        if "turned" in self._buffers:
+            self.mark("turned").scatter_(2, places, 0)
+        stored = self._stored().scatter(2, wide, keys)
+        if self.older and self.thinning is not None:
+            self._used("thin").copy_(self.thinning.thin(self, stored[:, :, : self.older]))
+        self._used("keys").copy_(stored[:, :, self.older :])
+        self.values.scatter_(2, places.unsqueeze(-1).expand(*places.shape, values.shape[3]), values)
 
     # Rows
 
     def take_rows(self, rows: Tensor) -> None:
         """Hold these rows of the batch, in this order, some perhaps several times."""
-        for name, buffer in self._buffers.items():
-            self._buffers[name] = buffer.index_select(0, rows.to(buffer.device))
+        for kept in (self._buffers, self.besides):
+            for name, tensor in kept.items():
+                kept[name] = tensor.index_select(0, rows.to(tensor.device))
 
     def clear(self) -> None:
         """Hold nothing."""
-        self.count, self._buffers = 0, {}
+        self.count, self.older, self._buffers, self.besides = 0, 0, {}, {}
 
     # Coming back
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor without unused room."""
-        return {name: self._used(name) for name in self._buffers}
+        return {name: self._used(name) for name in self._buffers} | {
+            f"besides.{name}": tensor for name, tensor in self.besides.items()
+        }
 
     def set_state(self, tensors: dict[str, Tensor], device: torch.device) -> None:
         """Take back what `state` gave."""
-        self._buffers = {name: tensor.to(device).clone() for name, tensor in tensors.items()}
-        self.count = next(iter(tensors.values())).shape[2] if tensors else 0
+        here = {name: tensor.to(device).clone() for name, tensor in tensors.items()}
+        self.besides = {n.removeprefix("besides."): here.pop(n) for n in list(here) if n.startswith("besides.")}
+        self._buffers = here
+        self.count = here["index"].shape[2] if here else 0
+        self.older = here["thin"].shape[2] if "thin" in here else 0

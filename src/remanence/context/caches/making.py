@@ -6,8 +6,9 @@ import os
 from typing import Any
 
 from remanence import systems
-from remanence.context.caches.cache import PolicyCache, read_saved
+from remanence.context.caches.cache import PolicyCache
 from remanence.context.caches.hugging_face import cache_class
+from remanence.context.caches.saved import read_saved
 from remanence.context.caches.supported import shape_of
 from remanence.errors import BudgetError, UsageError, nearest
 from remanence.footprint import parse_bytes

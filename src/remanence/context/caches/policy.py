@@ -13,6 +13,8 @@ from remanence.errors import UsageError
 
 if TYPE_CHECKING:
     from remanence.context.caches.attention import Reading
+    from remanence.context.caches.supported import Shape
+    from remanence.context.caches.thinning import Thinning
 
 Positions = Literal["closed", "original"]
 
@@ -20,31 +22,42 @@ Positions = Literal["closed", "original"]
 class Policy:
     """A way to keep a cache small.
 
-    A subclass says in `needs` what it must see besides keys and values, in `marks` which numbers it keeps with each
+    A subclass says in `sees` what it must see besides keys and values, in `marks` which numbers it keeps with each
     entry, and overrides `worth`; those that change what they keep, or what a query reads, override more. Its
     hyperparameters are those of its constructor. Sinks, the newest entries, padding, positions, budgets, batches,
     grouped queries, saving and freeing are the business of the cache.
 
     Attributes
     ----------
-    needs:
+    sees:
         Of ``"attention"`` (weights, given to `attended`), ``"queries"`` (given to `attended` without weights) and
         ``"logits"`` (given to `heard`). With any of them the model must be read inside ``with cache.on(model):``.
     marks:
         Names of numbers (float32) kept with each entry; a new entry has 0.
+    rows_apart:
+        Whether a row of a batch is read as it would be alone; not so where rows share a decision, such as how many
+        entries a layer may hold.
     sinks, recent:
         The first and the newest entries of a row, which are never let go (tokens, 0 or more).
     positions:
         ``"closed"``: where entries are let go the gap is closed, so that positions never exceed what the model was
         trained for; ``"original"``: every entry keeps the distance that its token has in the text.
+    thinning:
+        How the keys of older entries are held in fewer numbers; None where all are held whole.
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
-    needs: ClassVar[frozenset[str]] = frozenset()
+    sees: ClassVar[frozenset[str]] = frozenset()
     marks: ClassVar[tuple[str, ...]] = ()
+    rows_apart: ClassVar[bool] = True
     sinks: int = 0
     recent: int = 1
     positions: Positions = "closed"
+    thinning: Thinning | None = None
+
+    def newest(self, capacity: int) -> int:
+        """How many of the newest entries a layer never lets go when it may hold so many; by default `recent`."""
+        return self.recent
 
     def worth(self, held: Held) -> Tensor:
         """(batch, heads, count), or broadcast to it: entries of less worth go first. By default the oldest do."""
@@ -56,7 +69,7 @@ class Policy:
         Parameters
         ----------
         held:
-            The layer; `held.keys`, `held.values` and marks may be changed in place.
+            The layer; marks may be changed in place, keys and values by `held.replace`.
         kept, gone:
             (batch, heads, m) int64: places of the entries that stay, and of those that go; among the latter
             may be padding.
@@ -80,7 +93,26 @@ class Policy:
     def heard(self, layers: Sequence[Held], tokens: Tensor | None, logits: Tensor, reading: Reading) -> None:
         """The model has answered: ``logits`` (batch, n, vocabulary) at the new ``tokens`` (batch, n)."""
 
-    def attend(self, held: Held, query: Tensor, visible: Tensor | None, scaling: float) -> tuple[Tensor, Tensor | None]:
+    def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
+        """A call has ended, and nothing was let go yet.
+
+        Parameters
+        ----------
+        layers:
+            With the new entries.
+        base:
+            (batch,) int64: the position of the next token.
+        limit:
+            How many positions the model has.
+        """
+
+    def front(self, held: Held) -> Tensor:
+        """(batch, heads, count) bool: the entries that have a place in the sequence of positions, by default all."""
+        return held.valid
+
+    def attend(
+        self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
+    ) -> tuple[Tensor, Tensor | None]:
         """What queries read from a layer, new entries included.
 
         Parameters
@@ -93,6 +125,8 @@ class Policy:
             (batch, heads, n, count) bool: what a query may see; None where it may see everything.
         scaling:
             Factor of the scores.
+        reading:
+            The call.
 
         Returns
         -------
@@ -102,7 +136,7 @@ class Policy:
         """
         from remanence.context.caches.attention import attention
 
-        return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.needs)
+        return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.sees)
 
     def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
         """Entries for each layer, `total` of them together at most; by default the same for all.
@@ -117,11 +151,16 @@ class Policy:
         vectors = keys.shape[3] * keys.element_size() + values.shape[3] * values.element_size()
         return heads * (vectors + 4 + 4 * len(self.marks) + 4 * turned)
 
+    def bytes_besides(self, shape: Shape) -> int:
+        """The most bytes that it holds for one row of a batch besides the entries: in `held.besides` of all layers."""
+        return 0
+
     def smallest(self) -> int:
         """The fewest entries of a layer that it can work with: what is never let go, and room for a new one."""
-        return self.sinks + max(1, self.recent) + 1
+        kept = self.sinks + max(1, self.recent) + 1
+        return kept if self.thinning is None else max(kept, self.thinning.whole + 2)
 
-    # What is kept besides entries
+    # What is kept besides entries. What belongs to one layer goes to `held.besides`, where all of this is done
 
     def tensors(self) -> dict[str, Tensor]:
         """Tensors that the policy itself holds; counted, saved and reopened."""
@@ -137,6 +176,9 @@ class Policy:
     def set_structure(self, structure: dict[str, Any]) -> None:
         """Take back what `structure` gave."""
 
+    def clear(self) -> None:
+        """Forget what is kept besides entries."""
+
     def take_rows(self, rows: Tensor) -> None:
         """The batch becomes these rows of itself (beam search)."""
 
@@ -144,9 +186,10 @@ class Policy:
 
     def choose(self, held: Held, capacity: int) -> tuple[Tensor, Tensor]:
         """Places of the entries that stay and of those that go, each (batch, heads, m) int64 and ascending."""
-        if capacity < self.sinks + self.recent:
+        recent = self.newest(capacity)
+        if capacity < self.sinks + recent:
             raise UsageError(
-                f"layer {held.layer} may hold {capacity} entries, fewer than {self.sinks} sinks and {self.recent} "
+                f"layer {held.layer} may hold {capacity} entries, fewer than {self.sinks} sinks and {recent} "
                 "recent ones: give a larger budget or fewer of these"
             )
         index, valid = held.index, held.valid
@@ -155,7 +198,7 @@ class Policy:
         after = valid.int().flip(2).cumsum(2).flip(2)
         if self.sinks:
             worth[index.ge(0) & (index < self._first(index, valid) + self.sinks)] = torch.inf
-        worth[(after <= self.recent) & (rank > 0)] = torch.inf
+        worth[(after <= recent) & (rank > 0)] = torch.inf
         worth[~valid] = -torch.inf
         # Of equal worth the newer stay
         order = worth.sort(dim=2, stable=True).indices

@@ -28,6 +28,8 @@ class Shape:
         Layers, key-value heads of each, features of a head.
     positions:
         The longest sequence that it takes.
+    vocabulary:
+        How many different tokens there are.
     dtype:
         Of keys and values.
     rotary:
@@ -40,6 +42,7 @@ class Shape:
     heads: int
     features: int
     positions: int
+    vocabulary: int
     dtype: torch.dtype
     rotary: Rotary | None
     fingerprint: str
@@ -81,6 +84,7 @@ def shape_of(model: Any) -> Shape:
         heads,
         features,
         getattr(config, "max_position_embeddings", None) or 1 << 30,
+        config.vocab_size,
         model.dtype,
         rotary_of(model),
         hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),

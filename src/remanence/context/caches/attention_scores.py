@@ -1,0 +1,65 @@
+"""How much attention each entry was given: the score by which many policies choose what to keep.
+
+Each entry carries one number a head: the attention of all queries that saw it, or of about the last few.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from remanence.context.caches.held import Held
+from remanence.context.caches.policy import Policy
+
+if TYPE_CHECKING:
+    from remanence.context.caches.attention import Reading
+
+
+class AttentionScores(Policy):
+    """A policy that keeps what was attended to; its `worth` is the score.
+
+    Attributes
+    ----------
+    window:
+        None to add up the attention of all queries. With a number (1 or more) the score is the mean attention of that
+        many last queries: exactly so where a call brings as many, and where it brings fewer by letting the earlier
+        mean count for the rest.
+    recent_share:
+        The share of a layer's entries that are its newest and never let go (0 to 1).
+    """
+
+    sees: ClassVar[frozenset[str]] = frozenset({"attention"})
+    marks: ClassVar[tuple[str, ...]] = ("attention",)
+    window: int | None = None
+    recent_share: float = 0.5
+
+    def newest(self, capacity: int) -> int:
+        return max(self.recent, min(int(capacity * self.recent_share), capacity - self.sinks))
+
+    def worth(self, held: Held) -> Tensor:
+        return held.mark("attention")
+
+    def attended(self, held: Held, query: Tensor, weights: Tensor | None, reading: Reading) -> None:
+        if weights is None:
+            return
+        given, seen = self._given(held, weights, reading)
+        scores = held.mark("attention")
+        if self.window is None:
+            scores.add_(given)
+        else:
+            earlier = (1 - seen / self.window).clamp(min=0).view(-1, 1, 1)
+            scores.mul_(earlier).add_(given / self.window)
+
+    def _given(self, held: Held, weights: Tensor, reading: Reading) -> tuple[Tensor, Tensor]:
+        """The attention of the call's queries, (batch, heads, count), and how many queries gave it, (batch,)."""
+        batch, _, new, count = weights.shape
+        by_head = weights.float().view(batch, held.index.shape[1], -1, new, count)
+        asked = weights.new_ones(batch, new, dtype=by_head.dtype)
+        if reading.valid is not None:
+            asked = reading.valid.to(asked)
+        if self.window is not None:
+            # The last queries of each row, padding not counted
+            after = asked.flip(1).cumsum(1).flip(1)
+            asked = asked * (after <= self.window)
+        return (by_head.sum(2) * asked.view(batch, 1, new, 1)).sum(2), asked.sum(1)
