@@ -24,7 +24,7 @@ def stream_for(name):
     if "classification" not in tasks:
         if "retrieval" in tasks:
             return rm.streams.changing("facts", sessions=5, people=2, seed=0)
-        return rm.streams.planted("recall", experiences=5, tokens=1000, facts=3, filler="talk", seed=0)
+        return rm.streams.planted("recall", experiences=5, tokens=400, facts=3, filler="talk", seed=0)
     needs = set().union(*(card.needs for card in systems.components(name)))
     told = {"task ids", "task ids at test time"} & needs
     return rm.streams.split("digits", experiences=5, task_ids=bool(told))

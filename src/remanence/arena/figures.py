@@ -94,7 +94,8 @@ def against_bytes(rows: Sequence[Row], units: Units) -> Figure | None:
             name = row.family if k in last else row.learner
             names.append((name + (" (reference)" if row.reference else ""), x, y, colour))
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    least, most = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if most < 500 * least else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_bytes(round(value))))
     axes.xaxis.set_minor_formatter(NullFormatter())
     low, high = axes.get_xlim()

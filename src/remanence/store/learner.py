@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from remanence.errors import BudgetError, StateError, Unsupported
+from remanence.errors import BudgetError, Unsupported
 from remanence.footprint import format_bytes
 from remanence.learner import Answer, Learner, Recipe, Request, Update
 from remanence.learner import Removal as Outcome
@@ -110,7 +110,8 @@ class TextMemory(Learner):
     def _fresh_store(self) -> Store:
         self._opened += 1
         database = SqliteDatabase(Path(self._folder.name) / f"{self._opened}.db", durable=False)
-        store = Store(database, self._encoder, background=False, clock=lambda: self._time, ids=self._fresh_id)
+        encoder = self._encoder if self.memory.needs_vectors else None
+        store = Store(database, encoder, background=False, clock=lambda: self._time, ids=self._fresh_id)
         self.memory.on(store)
         return store
 
@@ -223,7 +224,7 @@ class TextMemory(Learner):
             yield from (("snapshots", tensor) for tensor in tensors.values())
 
     def _tensors(self) -> dict[str, Tensor]:
-        """What the store holds: its versions and links as text, and the vectors in the same order."""
+        """What the store holds: its versions and links as text, and the vectors, where there are any, in that order."""
         self.store.encode()
         lines, rows = [], []
         for told in self.store.database.export_rows():
@@ -232,9 +233,9 @@ class TextMemory(Learner):
         lines += [json.dumps(transfer.readable_link(link)) for link in self.store.database.links()]
         text = "\n".join(lines).encode()
         space = self.store.encoding.serving
-        if space is None:
-            raise StateError("the store of a text memory has no encoder: make the learner anew")
-        _, vectors = self.store.database.vectors(space, np.array(rows, dtype=np.int64))
+        vectors = np.empty(0, dtype=np.float32)
+        if space is not None:
+            _, vectors = self.store.database.vectors(space, np.array(rows, dtype=np.int64))
         learned = {f"learned.{name}": torch.from_numpy(array.copy()) for name, array in self.memory.arrays().items()}
         return {
             **learned,

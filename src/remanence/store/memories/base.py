@@ -31,7 +31,8 @@ class Memory:
     constructor; the store is given to it by `on`.
 
     `needs_language` names the operations that the paper leaves to a language model; where a stand-in of rules
-    does them, the system is the variant ``name[rules]``.
+    does them, the system is the variant ``name[rules]``. One that never reads by meaning says so in
+    `needs_vectors`, and as a learner pays for none.
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"retrieval", "answering"})
@@ -40,6 +41,7 @@ class Memory:
     retrieves: ClassVar[str] = "the store's own reading: meaning and words, fused"
     manages: ClassVar[str] = "nothing"
     needs_language: ClassVar[tuple[str, ...]] = ()
+    needs_vectors: ClassVar[bool] = True
 
     _store: Store | None = None
     _language: Language | None = None

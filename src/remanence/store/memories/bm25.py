@@ -24,6 +24,7 @@ class BM25(Memory):
     """
 
     retrieves: ClassVar[str] = "BM25 over stems"
+    needs_vectors: ClassVar[bool] = False
 
     @validated
     def __init__(self) -> None:

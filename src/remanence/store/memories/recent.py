@@ -19,6 +19,7 @@ class Recent(Memory):
     """A baseline: the k latest records answer every question."""
 
     retrieves: ClassVar[str] = "the latest records"
+    needs_vectors: ClassVar[bool] = False
 
     @validated
     def __init__(self) -> None:
