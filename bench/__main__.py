@@ -23,6 +23,8 @@ PARTS = {
     "finding": "above",
     "graph": "above",
     "store": "below",
+    "lookup": "above",
+    "scan": "above",
 }
 """What is measured, and on which side of its target a figure has to lie, where the row itself does not say."""
 

@@ -10,17 +10,21 @@ import pytest
 import torch
 
 import remanence as rm
+import small_language_model
 from remanence import systems
 from remanence.errors import Unsupported, UsageError
 from remanence.systems import all_systems, build, recipe_for
 
 NAMES = [card.runnable for card in all_systems().values() if card.learns]
-SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40}
+SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40, "language_model": small_language_model.folder()}
 
 
 def stream_for(name):
-    if "classification" not in systems.components(name)[0].tasks:
-        return rm.streams.changing("facts", sessions=5, people=2, seed=0)
+    tasks = systems.components(name)[0].tasks
+    if "classification" not in tasks:
+        if "retrieval" in tasks:
+            return rm.streams.changing("facts", sessions=5, people=2, seed=0)
+        return rm.streams.planted("recall", experiences=5, tokens=1000, facts=3, filler="talk", seed=0)
     needs = set().union(*(card.needs for card in systems.components(name)))
     told = {"task ids", "task ids at test time"} & needs
     return rm.streams.split("digits", experiences=5, task_ids=bool(told))
@@ -77,6 +81,7 @@ def test_predict_changes_nothing(name):
     first = learner.predict(stream.tests[0].x, 0 if stream.disclosure.test_task_ids else None)
     again = learner.predict(stream.tests[0].x, 0 if stream.disclosure.test_task_ids else None)
     assert torch.equal(first.scores, again.scores)
+    assert first.texts == again.texts
     assert fingerprint(learner) == before
     assert modes(learner) == mode
     assert torch.equal(torch.get_rng_state(), noise)
@@ -101,7 +106,7 @@ def test_a_session_goes_its_own_way(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experience_without_labels_teaches_no_label(name, tmp_path):
     learner, stream = make(name)
-    if stream.task.kind == "retrieval":
+    if stream.task.about_records:
         with pytest.raises(UsageError, match="no labels"):
             rm.streams.unlabelled(stream)
         return

@@ -52,7 +52,10 @@ def run(
     scenario: Annotated[list[str] | None, typer.Option(help="NAME:option=value,… ; may be repeated, in order.")] = None,
     experiences: Annotated[Number, typer.Option(min=1, help="How many experiences.")] = None,
     seeds: Annotated[Number, typer.Option(min=1, help="How many seeds.")] = None,
-    budget: Annotated[Text, typer.Option(help="Largest footprint of a learner, such as 200KB.")] = None,
+    budget: Annotated[
+        Text,
+        typer.Option(help="Largest footprint of a learner, such as 200KB; or several to run it under each, 8KB,64KB."),
+    ] = None,
     probe_every: Annotated[Number, typer.Option(min=0, help="Updates between probes; 0 for none.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A hyperparameter, such as er.size=500; may be repeated.")

@@ -47,12 +47,14 @@ class Answer:
     `scores` is (n, classes) for classification, higher meaning likelier, with the labels of its columns
     in `classes`; for regression it is (n, 1), the values, and `classes` is empty. For retrieval it is
     (n, k), the scores of the rows of the stream that `records` (n, k) int64 names, best first, -1 where
-    there is none.
+    there is none. For answering it is (n, 1), the logarithm of the probability that the learner gives each of
+    the n `texts`; `records` may name the rows that were read for them.
     """
 
     scores: Tensor
     classes: tuple[int, ...] = ()
     records: Tensor | None = None
+    texts: tuple[str, ...] = ()
 
     @property
     def labels(self) -> Tensor:

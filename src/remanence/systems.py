@@ -76,12 +76,17 @@ class System:
 
     @property
     def is_part(self) -> bool:
-        return self.learns and not self.is_memory and not hasattr(self.factory, "steps")
+        return self.learns and not self.is_memory and not self.is_policy and not hasattr(self.factory, "steps")
 
     @property
     def is_memory(self) -> bool:
         """Whether it is a composition over the store, which runs on a stream inside a `TextMemory`."""
         return hasattr(self.factory, "manages")
+
+    @property
+    def is_policy(self) -> bool:
+        """Whether it says what a cache keeps, and runs on a stream inside a `CacheLearner`."""
+        return hasattr(self.factory, "worth")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -98,11 +103,32 @@ class System:
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
-        return hyperparameters(self.factory)
+        known = hyperparameters(self.factory)
+        if self.is_memory:
+            from remanence.store.reading import Reading
+
+            known += hyperparameters(Reading)
+        if self.is_policy:
+            from remanence.context.kept import Kept
+
+            known += hyperparameters(Kept)
+        return known
 
     def check(self, settings: dict[str, Any]) -> None:
         """Raise a `UsageError` if a hyperparameter cannot be used, without building any model."""
-        if self.is_part or self.is_memory or not self.learns:
+        if self.is_memory:
+            from remanence.store.reading import Reading, parted
+
+            own, reading = parted(settings)
+            self.factory(**own)
+            Reading(**reading)
+        elif self.is_policy:
+            from remanence.context.kept import Kept, parted
+
+            own, kept = parted(settings)
+            self.factory(**own)
+            Kept(**kept)
+        elif self.is_part or not self.learns:
             self.factory(**settings)
         else:
             self.factory.check(settings)
@@ -240,7 +266,11 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
     if cards[0].is_memory:
         from remanence.store.learner import TextMemory
 
-        learner = TextMemory(cards[0].factory(**settings[0]), recipe.task[1], seed=recipe.seed)
+        learner = TextMemory.build(cards[0].factory, recipe, settings[0])
+    elif cards[0].is_policy:
+        from remanence.context.learner import CacheLearner
+
+        learner = CacheLearner.build(recipe, settings[0])
     elif cards[0].is_part:
         network = (
             model

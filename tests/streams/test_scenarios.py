@@ -50,8 +50,9 @@ RECIPES = {
     "working": [["working", {"experiences": 2, "tasks": 10}]],
     "fold": [["changing", {"sessions": 3, "people": 3}], ["fold", {"folds": 3}]],
     "alone": [["alone", {}]],
+    "planted": [["planted", {"experiences": 3, "tokens": 400, "facts": 2, "filler": "talk"}]],
 }
-SOURCE = {"changing": "facts", "working": "cases", "fold": "facts", "alone": "locomo"}
+SOURCE = {"changing": "facts", "working": "cases", "fold": "facts", "alone": "locomo", "planted": "recall"}
 """Where a scenario starts, if not from digits."""
 
 

@@ -93,7 +93,7 @@ def _one(
         if not isinstance(learner, Learner):
             raise UsageError(f"the function of {label!r} gave a {type(learner).__name__}, expected a learner")
     name = label if label != "learner" else (learner.recipe.system if learner.recipe else type(learner).__name__)
-    check_fits(learner, stream, name)
+    check_fits(learner, stream, name, online)
     settings = Settings(probe_every, online, place / CHECKPOINT if place is not None else None)
 
     def log(update: int, values: dict[str, float]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from remanence import systems
-from remanence.arena.config import LEARNERS, MEMORIES, RunConfig, parse_settings
+from remanence.arena.config import LEARNERS, MEMORIES, THREE_PLACES, RunConfig, parse_settings
 from remanence.arena.folder import CONFIG, RESULTS, default_folder, environment, hash_of, read_json
 from remanence.arena.live import LiveTable
 from remanence.arena.many import run_all
@@ -39,7 +39,7 @@ def run_command(
     console = Console(stderr=as_json, markup=False)
     resolved = resolve(flags, training, table, pairs, config, console)
     for name, unused in not_taken(resolved):
-        console.print(f"{name} does not take {', '.join(unused)}: it learns in closed form", soft_wrap=True)
+        console.print(f"{name} does not take {', '.join(unused)}, which would mean nothing to it", soft_wrap=True)
     folder = out or default_folder(resolved, fresh)
     results = finished(folder, resolved)
     if results is None:
@@ -117,7 +117,8 @@ def default_learners(config: RunConfig, console: Console) -> list[str]:
     stream = config.build_stream(0)
     able, left_out = [], []
     known = systems.all_systems()
-    for name in MEMORIES if stream.task.kind == "retrieval" else LEARNERS:
+    usual = {"retrieval": MEMORIES, "answering": THREE_PLACES}
+    for name in usual.get(stream.task.kind, LEARNERS):
         if name not in known:
             continue
         card = known[name]

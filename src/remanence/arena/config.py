@@ -23,6 +23,8 @@ from remanence.training import Training, pick_device
 
 LEARNERS = ["naive", "ewc", "er", "lwf", "gem", "ncm", "g-acil", "joint"]
 MEMORIES = ["store", "rag", "bm25", "recent"]
+THREE_PLACES = ["attention-sinks", "sliding-window", "rag", "bm25", "recent", "fine-tuning"]
+"""Where the answer is a text: memory in context, in a store, and in weights."""
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
@@ -44,6 +46,7 @@ class RunConfig(BaseModel):
     learners: list[str] = Field(default_factory=list)
     seeds: int = Field(3, ge=1)
     budget: str | None = None
+    """Or several with commas between them: every learner is run once under each."""
     probe_every: int | None = Field(None, ge=0)
     online: bool = False
     stack: bool = False
@@ -103,12 +106,30 @@ class RunConfig(BaseModel):
         return self.model_copy(update={"data": state})
 
     @property
-    def bytes(self) -> int | None:
-        return None if self.budget is None else parse_bytes(self.budget)
+    def budgets(self) -> dict[str, int]:
+        """The budgets in bytes, as they are written: one or several."""
+        return {} if self.budget is None else {text: parse_bytes(text) for text in self._written_budgets()}
+
+    def _written_budgets(self) -> list[str]:
+        return [text.strip() for text in (self.budget or "").split(",")]
+
+    def entries(self) -> list[tuple[str, str, int | None]]:
+        """Label, learner and budget of everything that is run: each learner once for each of several budgets.
+
+        A reference stands outside any budget and is run once.
+        """
+        found: list[tuple[str, str, int | None]] = []
+        for name in self.learners:
+            outside = any(getattr(card.factory, "reference", False) for card in systems.components(name))
+            if outside or len(self.budgets) < 2:
+                found.append((name, name, None if outside else next(iter(self.budgets.values()), None)))
+            else:
+                found += [(f"{name}@{written}", name, size) for written, size in self.budgets.items()]
+        return found
 
     def _check(self) -> None:
-        if self.budget is not None:
-            parse_bytes(self.budget)
+        if len(set(self.budgets.values())) < len(self._written_budgets()) and self.budget is not None:
+            raise UsageError(f"a budget is named twice in {self.budget}: name each once")
         if len(set(self.learners)) < len(self.learners):
             raise UsageError(f"a learner is named twice in {', '.join(self.learners)}: name each once")
         for key, value in self.set.items():

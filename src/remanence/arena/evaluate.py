@@ -11,15 +11,18 @@ from torch import Tensor
 from remanence.errors import UsageError
 from remanence.learner import Answer, Learner
 from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet, Unlabelled
+from remanence.streams.written import unpack_texts
 
 ROWS = 1024
 """Questions asked at once, so that memory stays bounded."""
 
 
 def errors(answer: Answer, y: Tensor, stream: Stream) -> float:
-    """The number of wrong labels, the evidence missed, or the sum of squared errors in the units of the source."""
+    """How many labels or texts are wrong, the evidence missed, or the sum of squared errors in the source's units."""
     if stream.task.kind == "retrieval":
         return missed(answer, y, stream.task)
+    if stream.task.kind == "answering":
+        return float(mistaken(answer, y))
     if stream.task.kind == "regression":
         return float((answer.values.cpu().double() - y.double()).square().sum()) * stream.scale[1] ** 2
     return float((answer.labels != y.cpu()).sum())
@@ -37,8 +40,18 @@ def missed(answer: Answer, evidence: Tensor, task: Task) -> float:
     return float((1 - found.sum(1) / there.sum(1).clamp(min=1)).double().sum())
 
 
+def mistaken(answer: Answer, right: Tensor) -> int:
+    """How many texts of the answer differ from the right ones (n, bytes; padded with 0), blanks around them aside."""
+    if len(answer.texts) != len(right):
+        raise UsageError(
+            f"the learner's answer holds {len(answer.texts)} texts for {len(right)} questions: give one text a question"
+        )
+    pairs = zip(answer.texts, unpack_texts(right), strict=True)
+    return sum(given.strip() != wanted.strip() for given, wanted in pairs)
+
+
 def score_of(error: float, rows: int, task: Task) -> float:
-    """Accuracy, or root mean squared error, from a sum of errors."""
+    """The share that was right, or the root mean squared error, from a sum of errors."""
     return math.sqrt(error / rows) if task.kind == "regression" else 1 - error / rows
 
 

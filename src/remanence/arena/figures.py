@@ -12,7 +12,9 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from remanence.arena.drawing import bounds
+from remanence.arena import distance
+from remanence.arena.drawing import apart, bounds
+from remanence.arena.looks import joined, looks
 from remanence.arena.rows import Row, Units
 from remanence.footprint import format_bytes
 
@@ -27,6 +29,7 @@ SOFT = "#59626d"
 def all_figures(rows: Sequence[Row], units: Units, *, prequential: bool) -> dict[str, Figure]:
     """Every figure that there is data for, by name."""
     found = {"learning": learning(rows, units, prequential=prequential), "bytes": against_bytes(rows, units)}
+    found["distance"] = against_distance(rows, units)
     found["matrices"] = matrices(rows, units)
     if not prequential:
         found["experiences"] = experiences(rows, units)
@@ -42,12 +45,13 @@ def png(figure: Figure) -> bytes:
 
 def learning(rows: Sequence[Row], units: Units, *, prequential: bool) -> Figure | None:
     """Mean score on the test sets taught so far over the stream, one line per learner."""
-    shown = [(k, row) for k, row in enumerate(rows) if len(row.taught[0])]
+    shown = [(look, row) for look, row in zip(looks(rows), rows, strict=True) if len(row.taught[0])]
     if not shown:
         return None
     figure, (axes,) = _grid(1, 8.6, 4.4, columns=1)
-    for k, row in shown:
-        axes.plot(*row.taught, color=_colour(k), linestyle=_style(k), linewidth=1.6, label=row.learner)
+    for look, row in shown:
+        kind = STYLES[look.line % len(STYLES)]
+        axes.plot(*row.taught, color=COLOURS[look.colour], linestyle=kind, linewidth=1.6, label=row.learner)
     _uprights(axes, range(1, max(len(row.ends) for _, row in shown)))
     _score_axis(axes, units)
     axes.set_xlabel("Experiences passed")
@@ -62,24 +66,33 @@ def learning(rows: Sequence[Row], units: Units, *, prequential: bool) -> Figure 
 
 
 def against_bytes(rows: Sequence[Row], units: Units) -> Figure | None:
-    """Final score against bytes held at the end."""
-    shown = [(k, r) for k, r in enumerate(rows) if r.total_bytes.mean and r.accuracy.mean is not None]
+    """Final score against bytes held at the end; the budgets of one learner are joined."""
+    shown = [k for k, r in enumerate(rows) if r.total_bytes.mean and r.accuracy.mean is not None]
     if not shown:
         return None
     figure, (axes,) = _grid(1, 8.6, 4.4, columns=1)
-    for k, row in shown:
-        fill = "white" if row.reference else _colour(k)
+    look, lines = looks(rows), joined(rows)
+    for places in lines:
+        xs, ys = [rows[k].total_bytes.mean or 0.0 for k in places], [rows[k].accuracy.mean or 0.0 for k in places]
+        axes.plot(xs, ys, color=COLOURS[look[places[0]].colour], linewidth=1.4)
+    inner, last = {k for places in lines for k in places[:-1]}, {places[-1] for places in lines}
+    names: list[tuple[str, float, float, str]] = []
+    for k in shown:
+        row, colour = rows[k], COLOURS[look[k].colour]
+        x, y = row.total_bytes.mean or 0.0, row.accuracy.mean or 0.0
         axes.errorbar(
-            [row.total_bytes.mean or 0.0],
-            [row.accuracy.mean or 0.0],
+            [x],
+            [y],
             yerr=[row.accuracy.deviation or 0.0],
-            color=_colour(k),
-            marker="osD^vPX*"[k // len(COLOURS) % 8],
-            markerfacecolor=fill,
+            color=colour,
+            marker="osD^vPX*"[look[k].turn % 8],
+            markerfacecolor="white" if row.reference else colour,
             linestyle="none",
             capsize=2,
-            label=row.learner + (" (reference)" if row.reference else ""),
         )
+        if k not in inner:
+            name = row.family if k in last else row.learner
+            names.append((name + (" (reference)" if row.reference else ""), x, y, colour))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_bytes(round(value))))
@@ -88,9 +101,55 @@ def against_bytes(rows: Sequence[Row], units: Units) -> Figure | None:
     axes.set_xlim(low / 1.2, high * 1.2)
     _score_axis(axes, units, whole=False)
     axes.set_xlabel("Bytes held at the end")
-    axes.set_title("Final score against bytes", loc="left", fontsize=11)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
+    axes.set_title(f"Final {units.word.lower()} against bytes", loc="left", fontsize=11)
+    _named(axes, names)
     return figure
+
+
+def against_distance(rows: Sequence[Row], units: Units) -> Figure | None:
+    """Recall by the tokens between a fact and its question: a line per learner, a panel per budget."""
+    drawn = distance.charts(rows)
+    if not drawn:
+        return None
+    alone = len(drawn) == 1
+    figure, panels = _grid(len(drawn), 8.6 if alone else 5.0, 4.4 if alone else 3.4, columns=3)
+    look = looks(rows)
+    for axes, (name, curves) in zip(panels, drawn, strict=True):
+        for c in curves:
+            colour, style = COLOURS[look[c.row].colour], STYLES[look[c.row].turn % len(STYLES)]
+            low, high = np.clip(c.mean - c.deviation, 0, 1), np.clip(c.mean + c.deviation, 0, 1)
+            axes.fill_between(c.distance, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.plot(c.distance, c.mean, color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=3)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        _score_axis(axes, units)
+        axes.set_title(f"Within {name}" if name else "Recall against distance", loc="left", fontsize=11)
+        ends = [(c, float(c.distance[-1]), float(c.mean[-1])) for c in curves if len(c.distance)]
+        _named(axes, [(c.name, x, y, COLOURS[look[c.row].colour]) for c, x, y in ends], 0.055 if alone else 0.07)
+    figure.supxlabel("Tokens between a fact and its question", fontsize=9, color=SOFT)
+    if not alone:
+        figure.suptitle("Recall against distance", x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def _named(axes: Axes, names: Sequence[tuple[str, float, float, str]], room: float = 0.055) -> None:
+    """Names of lines or points in a column at the right, near their height and joined to them, `room` apart."""
+    low, high = axes.get_ylim()
+    depths = [1 - (y - low) / ((high - low) or 1) for _, _, y, _ in names]
+    for (name, x, y, colour), depth in zip(names, apart(depths, room, 0.0, 1.0), strict=True):
+        axes.annotate(
+            name,
+            xy=(x, y),
+            xytext=(1.02, 1 - depth),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            color=colour,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": "#c5cbd3", "linewidth": 0.7, "shrinkA": 2, "shrinkB": 5},
+        )
 
 
 def matrices(rows: Sequence[Row], units: Units) -> Figure | None:
@@ -179,11 +238,3 @@ def _uprights(axes: Axes, boundaries: Sequence[int]) -> None:
     if len(boundaries) <= 30:
         for boundary in boundaries:
             axes.axvline(boundary, color=SOFT, linewidth=0.7, linestyle=":", alpha=0.7)
-
-
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
-
-
-def _style(number: int) -> str:
-    return STYLES[number // len(COLOURS) % len(STYLES)]

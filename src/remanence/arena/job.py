@@ -267,6 +267,7 @@ class Job:
             tests=[test.name for test in stream.tests] or [segment.name for segment in stream.segments],
             reference=learner.reference,
             notes=notes if recipe is None or recipe.budget is None else {**notes, "budget": recipe.budget},
+            distances=list(stream.distances),
         )
 
 
@@ -281,9 +282,12 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def check_fits(learner: Learner, stream: Stream, name: str) -> None:
-    """Refuse a learner on a stream before anything is trained."""
+def check_fits(learner: Learner, stream: Stream, name: str, online: bool = False) -> None:
+    """Refuse a learner on a stream before anything is trained; `online` is that of `Settings`."""
     from remanence.systems import refuse_unmet
+
+    if online and stream.task.about_records:
+        raise UsageError(f"the examples of {stream.name} are records, which have no answers to score: leave online out")
 
     refuse_unmet(name, learner.needs, stream)
     if stream.task.kind not in learner.tasks:

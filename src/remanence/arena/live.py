@@ -68,7 +68,7 @@ class LiveTable:
             score = "" if state["score"] is None else f"{state['score']:.3f}"
             bar = ProgressBar(total=1.0, completed=state["share"], width=24)
             step = state["done"] or f"{state['share']:.0%}"
-            table.add_row(recipe["system"], str(recipe["seed"]), bar, step, str(state["updates"]), score)
+            table.add_row(job["label"], str(recipe["seed"]), bar, step, str(state["updates"]), score)
         if len(rows) > MOST_ROWS:
             table.add_row("…", "", "", f"{len(rows) - MOST_ROWS} more", "", "")
         return table

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,35 +34,41 @@ CHECKPOINT_EVERY = 5000
 def plan(config: RunConfig) -> list[dict[str, Any]]:
     """One JSON-able job per learner and seed, each checked against its stream before anything is trained."""
     jobs = []
+    entries = config.entries()
+    refused: list[BudgetError] = []
     for seed in range(config.seeds):
         stream = config.build_stream(seed)
-        for name in config.learners:
-            recipe = recipe_of(config, name, stream, seed)
+        for label, name, budget in entries:
+            recipe = recipe_of(config, name, stream, seed, budget)
             if seed == 0:
-                check_fits(systems.build(recipe), stream, name)
+                try:
+                    check_fits(systems.build(recipe), stream, name, config.online)
+                except BudgetError as error:  # of several budgets some may be too small, and the others are run
+                    refused.append(error)
+                    if len(config.budgets) < 2 or len(refused) == len(entries):
+                        raise refused[0] from None
             jobs.append(
                 {
+                    "label": label,
                     "recipe": recipe.as_dict(),
                     "stream": stream.recipe,
                     "probe_every": config.probe_every,
                     "online": config.online,
                     "checkpoint_every": CHECKPOINT_EVERY,
-                    "folder": f"{name}-{seed}",
+                    "folder": f"{label}-{seed}",
                 }
             )
     return jobs
 
 
-def recipe_of(config: RunConfig, name: str, stream: Stream, seed: int) -> Recipe:
-    """The recipe of one learner; a reference row stands outside the budget."""
-    cards = systems.components(name)
-    outside = any(getattr(card.factory, "reference", False) for card in cards)
+def recipe_of(config: RunConfig, name: str, stream: Stream, seed: int, budget: int | None) -> Recipe:
+    """The recipe of one learner under one budget."""
     return systems.recipe_for(
         name,
         stream,
         model=config.training.get("model"),
         seed=seed,
-        budget=None if outside else config.bytes,
+        budget=budget,
         settings=config.settings_of(name),
     )
 
@@ -74,7 +81,6 @@ def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
         return done.as_dict()
     stream = _stream(json.dumps(job["stream"], sort_keys=True))
     recipe = Recipe.from_dict(job["recipe"])
-    learner = systems.build(recipe)
     if job.get("deterministic"):
         torch.use_deterministic_algorithms(True)
     place.mkdir(parents=True, exist_ok=True)
@@ -84,12 +90,17 @@ def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
         place / CHECKPOINT,
         every_updates=job.get("checkpoint_every", CHECKPOINT_EVERY),
     )
-    driven = Job(learner, stream, settings, ProgressFile(place / PROGRESS))
+    driven: Job | None = None
     try:
+        driven = Job(systems.build(recipe), stream, settings, ProgressFile(place / PROGRESS))
         found = driven.run()
     except BudgetError as error:  # this learner is refused, the others go on
-        found = driven.result("refused", {"stopped": str(error)})
-    result = found.as_dict()
+        stopped = {"stopped": str(error)}
+        if driven is not None:
+            found = driven.result("refused", stopped)
+        else:
+            found = Result(recipe.system, recipe.seed, "refused", stream.task.metric, notes=stopped)
+    result = replace(found, learner=job.get("label", recipe.system)).as_dict()
     write_atomically(place / RESULT, json.dumps(result))
     return result
 
@@ -184,8 +195,8 @@ def _stacked(
     from remanence.weights.stacked import stack
 
     groups = []
-    for name in config.learners:
-        mine = [job for job in planned if job["recipe"]["system"] == name]
+    for name, _, _ in config.entries():
+        mine = [job for job in planned if job["label"] == name]
         try:
             if config.online:
                 raise Unsupported("asking about every batch before it is learned goes seed by seed")
@@ -218,9 +229,10 @@ def execute_group(group: list[dict[str, Any]], folder: str) -> list[dict[str, An
         Settings(group[0]["probe_every"], group[0]["online"]),
         [ProgressFile(place / PROGRESS) for place in places],
     ).run()
-    for place, result in zip(places, results, strict=True):
+    labelled = [replace(result, learner=job["label"]) for job, result in zip(group, results, strict=True)]
+    for place, result in zip(places, labelled, strict=True):
         write_atomically(place / RESULT, json.dumps(result.as_dict()))
-    return [result.as_dict() for result in results]
+    return [result.as_dict() for result in labelled]
 
 
 def _in_parallel(

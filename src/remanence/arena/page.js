@@ -13,7 +13,7 @@ function pointAt(line, x) {
 
 for (const svg of document.querySelectorAll("svg.lines")) {
   const [x0, x1, left, right] = list(svg, "x"), [y0, y1, foot, top] = list(svg, "y");
-  const percent = svg.dataset.percent === "1", cursor = svg.querySelector(".cursor");
+  const log = svg.dataset.scale === "log", percent = svg.dataset.percent === "1", cursor = svg.querySelector(".cursor");
   svg.addEventListener("pointermove", (event) => {
     const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
     if (at.x < left || at.x > right) return hide();
@@ -26,7 +26,8 @@ for (const svg of document.querySelectorAll("svg.lines")) {
     shown.sort((a, b) => b[0] - a[0]);
     tip.replaceChildren();
     const head = document.createElement("b");
-    const place = x0 + (at.x - left) / (right - left) * (x1 - x0);
+    const share = (at.x - left) / (right - left);
+    const place = log ? x0 * (x1 / x0) ** share : x0 + share * (x1 - x0);
     head.textContent = `${svg.dataset.label}: ${place < 20 ? place.toFixed(1) : Math.round(place)}`;
     tip.append(head);
     for (const [value, name, colour] of shown.slice(0, 16)) {

@@ -8,7 +8,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from remanence.arena import drawing, heatmaps, pagetables
+from remanence.arena import distance, drawing, heatmaps, pagetables
+from remanence.arena.looks import joined, looks
 from remanence.arena.rows import Row, Units
 
 
@@ -29,6 +30,7 @@ def render(
     sections = [
         _head(title, rows, units, prequential),
         pagetables.results_table(rows, units),
+        distance.section(rows, units),
         _overview(rows, units, prequential),
         _against_bytes(rows, units, areas),
         heatmaps.score_of_each(rows, units) if prequential else heatmaps.matrices(rows, units),
@@ -74,10 +76,10 @@ def _head(title: str, rows: Sequence[Row], units: Units, prequential: bool) -> s
 
 def _overview(rows: Sequence[Row], units: Units, prequential: bool) -> str:
     drawn = []
-    for number, row in enumerate(rows):
+    for row, look in zip(rows, looks(rows), strict=True):
         updates, scores = row.taught
         if len(updates):
-            drawn.append(drawing.Line(row.learner, updates, scores, *_look(number)))
+            drawn.append(drawing.Line(row.learner, updates, scores, f"l{look.colour}", look.line))
     if not drawn:
         return ""
     what = (
@@ -105,16 +107,19 @@ def _overview(rows: Sequence[Row], units: Units, prequential: bool) -> str:
 
 def _against_bytes(rows: Sequence[Row], units: Units, areas: Mapping[str, Mapping[str, float]]) -> str:
     drawn = []
-    for number, row in enumerate(rows):
+    line_of = {place: line for line, places in enumerate(joined(rows)) for place in places}
+    for number, (row, look) in enumerate(zip(rows, looks(rows), strict=True)):
         size, score = row.total_bytes.mean, row.accuracy
         if size and score.mean is not None:
-            spread = score.deviation or 0.0
-            drawn.append(drawing.Point(row.learner, size, score.mean, spread, _look(number)[0], row.reference))
+            spread, line = score.deviation or 0.0, line_of.get(number)
+            name = row.learner if line is None else row.family
+            drawn.append(drawing.Point(name, size, score.mean, spread, f"l{look.colour}", row.reference, line))
     if not drawn:
         return ""
     chart = drawing.points(
         drawn,
-        title="Final score against bytes held at the end, one point per learner; both are in the table of results",
+        title=f"Final {units.word.lower()} against bytes held at the end, one point per learner and budget; both are in "
+        "the table of results",
         percent=units.percent,
         width=860,
         height=max(320, 18 * len(drawn) + 60),
@@ -133,8 +138,9 @@ def _against_bytes(rows: Sequence[Row], units: Units, areas: Mapping[str, Mappin
             f'class="figures"><thead><tr><th scope="col">Learner</th>{heads}</tr></thead><tbody>{body}</tbody></table>'
         )
     return (
-        '<section><h2>Score against bytes</h2><p class="soft">Uprights show one standard deviation; hollow points '
-        f"are references. Everything a learner keeps is counted.</p><figure>{chart}</figure>{table}</section>"
+        f'<section><h2>{units.word} against bytes</h2><p class="soft">Uprights show one standard deviation; hollow points '
+        "are references; lines join the budgets of one learner. Everything a learner keeps is counted.</p>"
+        f"<figure>{chart}</figure>{table}</section>"
     )
 
 
@@ -180,10 +186,6 @@ def _legend(entries: Sequence[tuple[str, str, str, int]], row: bool = False) -> 
         for key, name, colour, dash in entries
     )
     return f'<ul class="legend{" row" if row else ""}">{items}</ul>'
-
-
-def _look(number: int) -> tuple[str, int]:
-    return f"l{number % pagetables.COLOURS}", number // pagetables.COLOURS
 
 
 def _test_colours(count: int) -> str:

@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from remanence.arena.rows import SHOWN, Row, Spread, Units, named
+from remanence.arena.rows import COLOURS, SHOWN, Row, Spread, Units, named
 from remanence.footprint import format_bytes
-
-COLOURS = 8
-"""How many colours the page defines for learners and kinds of bytes."""
 
 
 def results_table(rows: Sequence[Row], units: Units) -> str:

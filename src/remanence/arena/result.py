@@ -52,6 +52,8 @@ class Result:
         True for rows such as joint training that stand outside any budget.
     notes:
         Whatever the report shall say (imputed values, variant, why it stopped…).
+    distances:
+        As in `Stream.distances`: tokens between what is asked about and its question, by experiences since.
     """
 
     learner: str
@@ -72,6 +74,7 @@ class Result:
     tests: list[str] = field(default_factory=list)
     reference: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
+    distances: list[float] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,6 +16,9 @@ from remanence.footprint import KINDS
 
 Numbers = npt.NDArray[np.float64]
 
+COLOURS = 8
+"""How many colours the page and the figures have for learners and kinds of bytes."""
+
 SHOWN = ("forgetting", "worst_dip", "recovery", "min_acc", "wc_acc")
 """The metrics of the main table after the score, as far as any run has them; a second table has them all."""
 
@@ -56,6 +59,11 @@ class Units:
         return self.metric != "rmse"
 
     @property
+    def word(self) -> str:
+        """What a score is called in headings."""
+        return "Recall" if self.metric == "exact match" else "Score"
+
+    @property
     def label(self) -> str:
         return f"{self.metric.capitalize()}, %" if self.percent else self.metric.upper()
 
@@ -92,6 +100,21 @@ class Row:
     @cached_property
     def finished(self) -> list[Result]:
         return [result for result in self.results if result.status == "finished"]
+
+    @property
+    def family(self) -> str:
+        """The learner without the budget that several runs of it are told apart by: ``rag`` of ``rag@64KB``."""
+        return self.learner.partition("@")[0]
+
+    @property
+    def at(self) -> str:
+        """That budget as it was written."""
+        return self.learner.partition("@")[2]
+
+    @property
+    def budget(self) -> int:
+        """Its budget in bytes, 0 for none."""
+        return max((int(result.notes.get("budget", 0)) for result in self.results), default=0)
 
     @property
     def diverged(self) -> int:

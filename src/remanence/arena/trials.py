@@ -145,7 +145,7 @@ def keep(job: dict[str, Any], folder: str, fresh: bool) -> dict[str, Any]:
 
 def over_budget(result: Result, budget: int | None) -> str:
     """How a run went over its budget, ``""`` if it did not; references stand outside."""
-    most = max([result.bytes["total"], *result.bytes_after])
+    most = max([result.bytes.get("total", 0), *result.bytes_after])
     if budget is None or result.reference or most <= budget:
         return ""
     return f"{result.learner} held {format_bytes(most)}, more than the budget of {format_bytes(budget)}"

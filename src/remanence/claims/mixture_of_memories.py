@@ -12,7 +12,7 @@ from remanence.context.layers.mixture_of_memories import MixtureOfMemories
 from remanence.models.sequence import SequenceModel
 from remanence.streams.recall.mqar import mqar
 
-WIDTH, VOCABULARY, PAIRS, LENGTH, UPDATES, ROWS = 32, 64, 16, 64, 300, 16
+WIDTH, VOCABULARY, PAIRS, LENGTH, UPDATES, ROWS = 32, 48, 12, 48, 400, 32
 
 
 def layer(side: str) -> MixtureOfMemories:

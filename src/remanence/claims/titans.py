@@ -16,7 +16,7 @@ from remanence.context.layers.titans import Titans
 from remanence.models.sequence import SequenceModel
 from remanence.streams.recall.mqar import mqar
 
-WIDTH, VOCABULARY, PAIRS, LENGTH, UPDATES, ROWS = 32, 64, 16, 64, 300, 16
+WIDTH, VOCABULARY, PAIRS, LENGTH, UPDATES, ROWS = 32, 48, 12, 48, 400, 32
 WINDOW = 8
 
 

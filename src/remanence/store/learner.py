@@ -1,25 +1,31 @@
-"""A text memory as a learner: records arrive as experiences, questions are answered with the rows that say so."""
+"""A text memory as a learner: records arrive as experiences, questions are answered with the rows that say so.
+
+Where an answer is a text, a language model reads those rows, and its reply is the answer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from remanence.errors import StateError, Unsupported
-from remanence.learner import Answer, Learner, Request, Update
+from remanence.errors import BudgetError, StateError, Unsupported
+from remanence.footprint import format_bytes
+from remanence.learner import Answer, Learner, Recipe, Request, Update
 from remanence.learner import Removal as Outcome
+from remanence.models.reader import Reader, answered, question_of, reader
 from remanence.store import transfer
 from remanence.store.database.sqlite import SqliteDatabase
 from remanence.store.encode.one_by_one import OneByOne
-from remanence.store.memories.base import ROWS, Memory
+from remanence.store.memories.base import ROWS, Memory, rows_of
+from remanence.store.reading import Reading, parted
 from remanence.store.store import Store
 from remanence.store.times import instant
 from remanence.store.where import Filter
@@ -46,28 +52,60 @@ class TextMemory(Learner):
     ----------
     memory:
         The composition.
-    metric:
-        How the stream scores answers, such as ``recall@5``: which says how many rows an answer names.
+    task:
+        What the stream asks, and how it scores answers, such as ``recall@5``: which says how many rows an answer
+        names.
+    reading:
+        Which language model reads how many records, where an answer is a text. They are read in the order in which
+        they arrived, and the model's weights are no part of the memory.
+    budget:
+        The largest footprint in bytes. The oldest records go when it is passed.
     seed:
         From which ids are derived.
+
+    Raises
+    ------
+    BudgetError
+        If what is kept of a single input is larger than the budget.
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset({"retrieval"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"retrieval", "answering"})
     takes: ClassVar[frozenset[str] | None] = frozenset()
     kind: ClassVar[str] = "files"
     batch_size = 1
     probes = 2
     """How often it is asked within an experience: every question is a search, and records come one by one."""
 
-    def __init__(self, memory: Memory, metric: str, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        task: Task,
+        reading: Reading | None = None,
+        *,
+        budget: int | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__(seed=seed)
-        self.memory, self.task = memory, Task("retrieval", metric)
+        self.memory, self.task, self.budget = memory, task, budget
+        self.reading = reading or Reading()
+        # Loaded now, so that a model that is not there is said before anything is learned
+        self._reader: Reader | None = reader(self.reading.language_model) if task.kind == "answering" else None
+        if task.kind == "answering":
+            self.probes = 1  # a reply takes a language model, and a question is asked after every experience anyway
         self._time = _BEGIN
         self._made = 0
         self._encoder = OneByOne(ENCODER)
         self._folder = tempfile.TemporaryDirectory(prefix="remanence-")
         self._opened = 0
         self.store = self._fresh_store()
+
+    @classmethod
+    def build(cls, memory: Callable[..., Memory], recipe: Recipe, settings: dict[str, Any]) -> Self:
+        """Build from a recipe; `memory` is the composition's class."""
+        own, reading = parted(settings)
+        kind, metric = recipe.task
+        task = Task("answering" if kind == "answering" else "retrieval", metric)
+        return cls(memory(**own), task, Reading(**reading), budget=recipe.budget, seed=recipe.seed)
 
     def _fresh_store(self) -> Store:
         self._opened += 1
@@ -90,6 +128,7 @@ class TextMemory(Learner):
             self._take_in(given, int(rows.ids[0]))
             if place == total - 1 and experience.boundary:
                 self.memory.session_end(given.get("scope", ""))
+            self._fit()
             yield Update(examples=1)
 
     def _take_in(self, given: dict[str, Any], row: int) -> None:
@@ -101,11 +140,46 @@ class TextMemory(Learner):
     def _rest(self, budget: int) -> Iterator[Update]:
         if budget > 0:
             self.memory.rest()
+            self._fit()
             yield Update()
+
+    def _fit(self) -> None:
+        """Keep the budget: the oldest records go first."""
+        while self.budget is not None and (held := self.footprint().total) > self.budget:
+            found = self.store.database.find(Filter(scope=None, history=True))
+            rows = sorted({row for version in found for row in json.loads(version.metadata).get(ROWS, ())})
+            if len(rows) < 2:
+                raise BudgetError(
+                    f"{self.recipe.system if self.recipe else type(self.memory).__name__} holds {format_bytes(held)} "
+                    f"for the newest input alone, more than the budget of {format_bytes(self.budget)}: raise --budget"
+                )
+            excess = (held - self.budget) * len(rows) // held
+            self._forget(Request(ids=tuple(rows[: max(1, excess)])))
 
     # Answering
 
     def _answer(self, x: Tensor, task: int | None) -> Answer:
+        return self._named(x) if self._reader is None else self._read(x, self._reader)
+
+    def _read(self, x: Tensor, reader: Reader) -> Answer:
+        """Replies of the language model to what it reads of the records found, and the rows those came from."""
+        self.store.encode()
+        replies = []
+        records = torch.full((len(x), self.reading.records), -1, dtype=torch.int64)
+        for place, asked in enumerate(unpack(x)):
+            question, length = question_of(asked)
+            scope = asked.get("scope", "")
+            there = len(self.store) and (not scope or scope in self.store.scopes())
+            hits = self.memory.read(question, self.reading.records, scope) if there else ()
+            # In the order in which they arrived: of two that disagree, the later one is read last
+            lines = sorted((rows_of([hit.record]) or [-1], hit.record.text) for hit in hits)
+            context = "".join(f"{text.rstrip()}\n" for _, text in lines)
+            replies.append(reader.answer(context, question, length))
+            named = rows_of(hit.record for hit in hits)[: self.reading.records]
+            records[place, : len(named)] = torch.tensor(named, dtype=torch.int64)
+        return answered(replies, records)
+
+    def _named(self, x: Tensor) -> Answer:
         k = self.task.k
         records = torch.full((len(x), k), -1, dtype=torch.int64)
         scores = torch.zeros((len(x), k))

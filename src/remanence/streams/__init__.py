@@ -20,6 +20,7 @@ from remanence.streams.experience import (
 from remanence.streams.facts import changing
 from remanence.streams.folder import folder
 from remanence.streams.folds import alone, fold
+from remanence.streams.recall.experiences import planted
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split
@@ -57,6 +58,7 @@ __all__ = [
     "online",
     "parse",
     "permute",
+    "planted",
     "power_law",
     "recur",
     "rotate",

@@ -131,7 +131,7 @@ def unlabelled(stream: str | Stream, after: Experiences = 1) -> Stream:
     base = start(stream)
     if not base.disclosure.boundaries:
         raise UsageError(f"unlabelled needs boundaries, which the stream {base.name} hides: tell them")
-    if base.task.kind == "retrieval":
+    if base.task.about_records:
         raise UsageError(f"the examples of {base.name} are records, which have no labels to hide: leave unlabelled out")
     if after >= len(base):
         raise UsageError(

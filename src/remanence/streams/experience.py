@@ -13,14 +13,15 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 
-TaskKind = Literal["classification", "regression", "retrieval"]
+TaskKind = Literal["classification", "regression", "retrieval", "answering"]
 
 
 class Task(NamedTuple):
     """What is asked of a learner, and how an answer is scored.
 
     The metric is ``accuracy``, ``rmse``, ``recall@k`` (the share of a question's evidence among the first k
-    records that the answer names) or ``hit@k`` (whether any of it is among them).
+    records that the answer names), ``hit@k`` (whether any of it is among them) or ``exact match`` (whether the
+    text of the answer is the right one, blanks around it aside).
     """
 
     kind: TaskKind = "classification"
@@ -35,9 +36,15 @@ class Task(NamedTuple):
         """How many records an answer to a question may name."""
         return int(self.metric.partition("@")[2] or 1)
 
+    @property
+    def about_records(self) -> bool:
+        """Whether what is learned are records without targets, and the test sets hold questions about them."""
+        return self.kind in ("retrieval", "answering")
+
 
 CLASSIFICATION = Task()
 REGRESSION = Task("regression", "rmse")
+ANSWERING = Task("answering", "exact match")
 
 
 class Rows(NamedTuple):
@@ -350,6 +357,9 @@ class Stream:
     scale:
         Origin and unit of regression targets: a value v of the stream is origin + v × unit in the units
         of the source, and an error is that many units large.
+    distances:
+        How many tokens lie on average between what is asked about and its question, for a test set asked right
+        after its experience, one experience later, and so on; empty where nobody counts them.
     """
 
     name: str
@@ -363,6 +373,7 @@ class Stream:
     defaults: dict[str, object] | None = None
     notes: dict[str, object] | None = None
     scale: tuple[float, float] = (0.0, 1.0)
+    distances: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.segments)

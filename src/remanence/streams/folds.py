@@ -44,7 +44,7 @@ def fold(
     [3, 3, 2, 2, 2]
     """
     base = start(stream)
-    if base.task.kind != "retrieval":
+    if not base.task.about_records:
         raise UsageError(f"{base.name} asks no questions, which fold would part: choose another scenario")
     tests = []
     for test in base.tests:
@@ -83,10 +83,15 @@ def alone(stream: str | Stream, *, seed: Seed = 0) -> Stream:
     'Bruno'
     """
     base = start(stream)
-    if base.task.kind != "retrieval" or len(base.tests) != len(base.segments):
+    if not base.task.about_records or len(base.tests) != len(base.segments):
         raise UsageError(f"{base.name} has no questions for every experience, of which alone keeps one: use locomo")
     place = seed % len(base.segments)
     recipe = recorded(base, "alone", {"seed": seed})
     return replace(
-        base, name=f"{base.name}/alone", segments=[base.segments[place]], tests=[base.tests[place]], recipe=recipe
+        base,
+        name=f"{base.name}/alone",
+        segments=[base.segments[place]],
+        tests=[base.tests[place]],
+        recipe=recipe,
+        distances=base.distances[:1],
     )

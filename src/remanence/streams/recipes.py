@@ -143,7 +143,7 @@ def held_out(
     [1294, 144]
     """
     base = start(stream)
-    if base.task.kind == "retrieval":
+    if base.task.about_records:
         raise UsageError(f"{base.name} asks questions, which are no training examples: nothing can be held out of it")
     segments, tests = [], []
     for k, segment in enumerate(base.segments):

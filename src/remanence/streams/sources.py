@@ -175,6 +175,15 @@ SOURCES: dict[str, Source] = {
             loader=lambda source: _drawn(source),
             scenario="working",
         ),
+        Source(
+            "recall",
+            kind="text with planted notes",
+            files={"train": "tinyshakespeare/input.txt"},
+            experiences=8,
+            licence="public domain; notes made by this library",
+            loader=lambda source: _drawn(source),
+            scenario="planted",
+        ),
     )
 }
 

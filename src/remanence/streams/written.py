@@ -42,6 +42,28 @@ def unpack(packed: Tensor) -> list[dict[str, Any]]:
     return [json.loads(bytes(row.tolist()).rstrip(b"\x00")) for row in packed.to(torch.uint8).cpu()]
 
 
+def pack_texts(texts: Sequence[str]) -> Tensor:
+    """Texts as bytes (n, longest) uint8, padded with zeros: right answers as the targets of a test set.
+
+    Example
+    -------
+    >>> unpack_texts(pack_texts(["yes", "in May"]))
+    ['yes', 'in May']
+    """
+    if any("\x00" in text for text in texts):
+        raise UsageError("a text holds a zero byte, which pads rows: leave it out")
+    encoded = [text.encode() for text in texts]
+    packed = torch.zeros((len(encoded), max(map(len, encoded), default=0)), dtype=torch.uint8)
+    for place, text in enumerate(encoded):
+        packed[place, : len(text)] = torch.tensor(list(text), dtype=torch.uint8)
+    return packed
+
+
+def unpack_texts(packed: Tensor) -> list[str]:
+    """The texts that `pack_texts` packed."""
+    return [bytes(row.tolist()).rstrip(b"\x00").decode() for row in packed.to(torch.uint8).cpu()]
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked, in which scope, and the rows that answer it."""

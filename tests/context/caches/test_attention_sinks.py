@@ -24,7 +24,7 @@ def test_with_original_positions_it_is_masked_attention_at_any_depth(llama, text
     cache = rm.context.cache("attention-sinks", model=llama, tokens=tokens, sinks=sinks, positions="original", slack=1)
     mask = torch.zeros(90, 90).masked_fill(~masked(90, tokens, sinks), torch.finfo(torch.float32).min)
     expected = llama(text, attention_mask=mask[None, None]).logits
-    assert torch.allclose(one_by_one(llama, cache, text), expected, atol=2e-5)
+    assert torch.allclose(one_by_one(llama, cache, text), expected, atol=1e-4)
 
 
 def rotated(x, position, base=10_000.0):
@@ -79,7 +79,7 @@ def test_outside_the_block_one_sequence_reads_the_same(llama, text):
     outside = rm.context.cache("attention-sinks", model=llama, tokens=20)
     expected = one_by_one(llama, inside, text)
     found = [llama(text[:, t : t + 1], past_key_values=outside).logits for t in range(90)]
-    assert torch.allclose(torch.cat(found, 1), expected, atol=2e-5)
+    assert torch.allclose(torch.cat(found, 1), expected, atol=1e-4)
 
 
 def test_it_may_be_left_and_entered_again(llama, text):

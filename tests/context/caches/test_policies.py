@@ -8,6 +8,10 @@ from remanence.errors import Diverged
 from small_llama import small_llama
 
 POLICIES = sorted(rm.context.policies())
+SMALL = {
+    name: {"recent": 12} if "recent" in {h.name for h in card.hyperparameters} else {}
+    for name, card in rm.context.policies().items()
+}
 
 
 def read(model, cache, tokens, cuts, **given):
@@ -24,7 +28,7 @@ def read(model, cache, tokens, cuts, **given):
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_budget_as_large_as_the_text_changes_nothing(llama, text, name, cuts):
     cache = rm.context.cache(name, model=llama, tokens=200)
-    assert torch.allclose(read(llama, cache, text, cuts), llama(text).logits, atol=2e-5)
+    assert torch.allclose(read(llama, cache, text, cuts), llama(text).logits, atol=1e-4)
     assert cache.get_seq_length() == 90
 
 
@@ -64,7 +68,7 @@ def test_padding_is_not_seen(llama, name):
     with cache.on(llama):
         llama(padded[:, :20], attention_mask=mask[:, :20], past_key_values=cache)
         last = llama(padded[:, 20:], attention_mask=mask, past_key_values=cache).logits[:, -1]
-    assert torch.allclose(last, torch.stack(alone), atol=2e-5)
+    assert torch.allclose(last, torch.stack(alone), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -90,14 +94,16 @@ def test_beams_share_no_memory_that_differs(llama, text, name):
 def test_a_batch_is_as_its_rows_alone(llama, name):
     rows = torch.randint(40, (3, 80), generator=torch.Generator().manual_seed(4))
     cuts = [30, 50, 51, 60]
-    together = read(llama, rm.context.cache(name, model=llama, tokens=32), rows, cuts)
-    alone = [read(llama, rm.context.cache(name, model=llama, tokens=32), row[None], cuts) for row in rows]
-    assert torch.allclose(together, torch.cat(alone), atol=2e-5)
+    together = read(llama, rm.context.cache(name, model=llama, tokens=32, **SMALL[name]), rows, cuts)
+    alone = [
+        read(llama, rm.context.cache(name, model=llama, tokens=32, **SMALL[name]), row[None], cuts) for row in rows
+    ]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_conversation_goes_on_after_a_restart(llama, text, name, tmp_path):
-    cache = rm.context.cache(name, model=llama, tokens=32)
+    cache = rm.context.cache(name, model=llama, tokens=32, **SMALL[name])
     read(llama, cache, text, [30, 60])
     cache.save(tmp_path / "cache.safetensors")
     opened, other = rm.context.reopen(tmp_path / "cache.safetensors", model=llama), cache.copy()
@@ -111,7 +117,7 @@ def test_a_conversation_goes_on_after_a_restart(llama, text, name, tmp_path):
 @pytest.mark.parametrize("name", POLICIES)
 def test_the_model_is_afterwards_as_it_was(llama, text, name):
     before, expected = llama.config._attn_implementation, llama(text).logits
-    read(llama, rm.context.cache(name, model=llama, tokens=32), text, [50])
+    read(llama, rm.context.cache(name, model=llama, tokens=32, **SMALL[name]), text, [50])
     assert llama.config._attn_implementation == before
     assert not llama._forward_hooks
     assert not llama._forward_pre_hooks
@@ -120,7 +126,7 @@ def test_the_model_is_afterwards_as_it_was(llama, text, name):
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_broken_logits_are_told_and_leave_the_cache(llama, text, name):
-    cache = rm.context.cache(name, model=llama, tokens=32)
+    cache = rm.context.cache(name, model=llama, tokens=32, **SMALL[name])
     read(llama, cache, text, [50])
     counts = cache.counts
     weight = llama.lm_head.weight
@@ -136,7 +142,7 @@ def test_broken_logits_are_told_and_leave_the_cache(llama, text, name):
 @pytest.mark.soak
 @pytest.mark.parametrize("name", POLICIES)
 def test_bytes_stay_flat_over_a_hundred_thousand_tokens(smaller, name):
-    llama, cache = smaller, rm.context.cache(name, model=smaller, budget=16_000)
+    llama, cache = smaller, rm.context.cache(name, model=smaller, budget=16_000, **SMALL[name])
     tokens = torch.randint(40, (1, 100_000), generator=torch.Generator().manual_seed(0))
     with cache.on(llama):
         for at in range(100_000):

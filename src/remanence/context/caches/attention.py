@@ -32,11 +32,14 @@ class Reading:
         (batch, n) bool: which new tokens are no padding; None where all are.
     length:
         How many tokens are new.
+    positions:
+        (batch, n) int64: the positions of the new tokens.
     """
 
     tokens: Tensor | None
     valid: Tensor | None
     length: int
+    positions: Tensor
 
 
 def attention(
@@ -146,7 +149,7 @@ def on(cache: PolicyCache, model: Any) -> Iterator[None]:
         if given_as is None:
             raise UsageError("the model was called with neither input_ids nor inputs_embeds: give one by name")
         given["position_ids"] = cache.enter(tokens, tuple(given_as.shape[:2]), given.pop("attention_mask", None))
-        if "logits" in cache.policy.needs:
+        if "logits" in cache.policy.sees:
             given.pop("logits_to_keep", None)  # every new token is to be heard
         return args, given
 

@@ -29,7 +29,7 @@ class AttentionScores(Policy):
         The share of a layer's entries that are its newest and never let go (0 to 1).
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"attention"})
+    sees: ClassVar[frozenset[str]] = frozenset({"attention"})
     marks: ClassVar[tuple[str, ...]] = ("attention",)
     window: int | None = None
     recent_share: float = 0.5

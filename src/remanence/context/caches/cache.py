@@ -121,8 +121,9 @@ class PolicyCache:
                 f"{new} tokens after {self.seen} go beyond the {limit} positions of the model: "
                 + (f"read at most {most} at once" if most > 0 else "use a policy that closes gaps, or a shorter text")
             )
-        self.reading, self._before = Reading(tokens, valid, new), self.counts
-        return (base[:, None] + at - 1).clamp(min=0)
+        positions = (base[:, None] + at - 1).clamp(min=0)
+        self.reading, self._before = Reading(tokens, valid, new, positions), self.counts
+        return positions
 
     def attend(self, layer: int, query: Tensor, scaling: float) -> tuple[Tensor, Tensor | None]:
         """What the new tokens read from a layer."""
@@ -130,8 +131,8 @@ class PolicyCache:
         if reading is None:
             raise StateError("no call of the model is under way: read inside `with cache.on(model):`")
         seen = attention.visible(held.index, reading, self.seen)
-        output, weights = self.policy.attend(held, query, seen, scaling)
-        if self.policy.needs & {"attention", "queries"}:
+        output, weights = self.policy.attend(held, query, seen, scaling, reading)
+        if self.policy.sees & {"attention", "queries"}:
             self.policy.attended(held, query, weights, reading)
         return output, weights
 
@@ -141,10 +142,11 @@ class PolicyCache:
         if reading is None or self.base is None:
             return
         self.reading = None
-        if "logits" in self.policy.needs:
+        if "logits" in self.policy.sees:
             self.policy.heard(self.held, reading.tokens, logits, reading)
         self.base += reading.length if reading.valid is None else reading.valid.sum(1)
         self.seen += reading.length
+        self.policy.ended(self.held, self.base, self.shape.positions)
         self._settle(self.held)
 
     def abandon(self) -> None:
@@ -158,10 +160,10 @@ class PolicyCache:
 
     def take(self, held: Held, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """New keys and values of a layer; what attention is to see of it."""
-        if not self.attached and self.policy.needs:
+        if not self.attached and self.policy.sees:
             raise UsageError(
                 f"the policy {self.name or type(self.policy).__name__} needs the model's "
-                f"{' and '.join(sorted(self.policy.needs))}: read inside `with cache.on(model):`"
+                f"{' and '.join(sorted(self.policy.sees))}: read inside `with cache.on(model):`"
             )
         if not self.attached and keys.shape[0] > 1:
             raise UsageError(
@@ -227,13 +229,13 @@ class PolicyCache:
 
     def _rebase(self) -> None:
         """Count positions anew, so that the next token comes right after what is held."""
-        filled = [held.valid.sum(2).amax(1) for held in self.held if not held.empty]
+        filled = [self.policy.front(held).sum(2).amax(1) for held in self.held if not held.empty]
         if self.base is None or not filled:
             return
         by = torch.stack([longest.to(self.base.device) for longest in filled]).amax(0) - self.base
         for held in self.held:
             if not held.empty:
-                held.move(by.view(-1, 1, 1).to(held.index.device))
+                held.move(by.view(-1, 1, 1).to(held.index.device) * self.policy.front(held))
         self.base += by
 
     # Keeping to the budget
@@ -270,7 +272,22 @@ class PolicyCache:
     def _shrink(self, held: Held, count: int) -> None:
         kept, gone = self.policy.choose(held, count)
         self.policy.merge(held, kept, gone)
-        held.select(kept, close=self.policy.positions == "closed")
+        held.select(kept, close=self.policy.front(held) if self.policy.positions == "closed" else None)
+
+    def trim(self) -> None:
+        """Give back unused room, which would be filled by what comes next."""
+        for held in self.held:
+            held.trim(0)
+
+    def drop(self, first: int, end: int) -> int:
+        """Forget the tokens from `first` up to `end`: their entries become padding; how many entries that were."""
+        return sum(held.drop(first, end) for held in self.held)
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest token of which any layer holds an entry."""
+        found = [int(held.index[held.valid].min()) for held in self.held if not held.empty and bool(held.valid.any())]
+        return min(found, default=self.seen)
 
     # What generation asks of a cache
 
@@ -312,6 +329,10 @@ class PolicyCache:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the cache as one safetensors file, whole or not at all."""
+        write_state(path, *self.state())
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors without unused room, and a structure for JSON, from which `take_back` goes on."""
         tensors = {f"{held.layer}.{name}": t for held in self.held for name, t in held.state().items()}
         tensors |= {f"policy.{name}": t for name, t in self.policy.tensors().items()}
         if self.base is not None:
@@ -331,7 +352,7 @@ class PolicyCache:
             "capacities": [held.capacity for held in self.held],
             "policy": self.policy.structure(),
         }
-        write_state(path, tensors, structure)
+        return tensors, structure
 
     def take_back(self, tensors: dict[str, Tensor], structure: dict[str, Any], device: torch.device) -> None:
         """Go on from what `save` wrote."""

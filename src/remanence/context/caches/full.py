@@ -5,6 +5,8 @@ What is remembered is every key and value, in the order they came. It costs byte
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from remanence.context.caches.policy import Policy, Positions
 from remanence.hyperparameters import validated
 from remanence.systems import system
@@ -20,6 +22,8 @@ class FullCache(Policy):
     'original'
     """
 
+    tasks: ClassVar[frozenset[str]] = frozenset()
+    """None: on a stream it would soon be longer than its model can read."""
     positions: Positions = "original"
 
     @validated

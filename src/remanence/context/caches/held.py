@@ -82,6 +82,11 @@ class Held:
         return keys
 
     @property
+    def stored_keys(self) -> Tensor:
+        """The keys as they are held, to be changed in place; of rounded dtypes, not yet turned."""
+        return self._used("keys")
+
+    @property
     def values(self) -> Tensor:
         """(batch, heads, count, features)."""
         return self._used("values")
@@ -164,19 +169,37 @@ class Held:
         room[:, :, : used.shape[2]] = used
         self._buffers[name] = room
 
-    def trim(self) -> None:
-        """Give back room beyond the capacity."""
-        if not self.empty and self._room > max(self.count, self.capacity):
-            self._resize(max(self.count, self.capacity))
+    def trim(self, room: int | None = None) -> None:
+        """Give back room beyond the capacity, or beyond `room` entries; never that of an entry held."""
+        most = max(self.count, self.capacity if room is None else room)
+        if not self.empty and self._room > most:
+            self._resize(most)
+
+    def drop(self, first: int, end: int) -> int:
+        """Turn the entries of the tokens from `first` up to `end` into padding of zeros; how many there were."""
+        if self.empty:
+            return 0
+        index = self.index
+        gone = (index >= first) & (index < end)
+        for name in self._buffers:
+            used = self._used(name)
+            mine = (
+                gone[:, :, : self.older] if name == "thin" else gone[:, :, -used.shape[2] :] if used.shape[2] else None
+            )
+            if name != "index" and mine is not None:
+                used[mine] = 0
+        index[gone] = PAD
+        return int(gone.sum())
 
     # Letting go
 
-    def select(self, chosen: Tensor, *, close: bool) -> None:
+    def select(self, chosen: Tensor, *, close: Tensor | None = None) -> None:
         """Hold only the entries ``chosen`` (batch, heads, m) int64, ascending; the memory of the others is freed.
 
-        With `close` the gaps are closed: every entry moves on by as many positions as newer entries went.
+        With `close` (batch, heads, count) bool, which entries have a place among the positions, gaps are closed:
+        each of these moves on by as many positions as newer ones of them went.
         """
-        moved = self._gaps(chosen) if close and self.rotary is not None else None
+        moved = self._gaps(chosen, close) if close is not None and self.rotary is not None else None
         slots = max(chosen.shape[2], min(self.capacity, self._room))
         stored = self._gathered(self._stored(), chosen)
         stay = {
@@ -217,11 +240,11 @@ class Held:
             self.older = self.count - thinning.whole
             self._store(whole, self._room)
 
-    def _gaps(self, chosen: Tensor) -> Tensor:
-        """How many newer entries, padding not counted, go for each chosen entry."""
-        gone = self.valid.int()
-        gone.scatter_(2, chosen, 0)
-        newer = gone.flip(2).cumsum(2).flip(2)
+    @staticmethod
+    def _gaps(chosen: Tensor, placed: Tensor) -> Tensor:
+        """How many newer entries of those that are placed go, for each chosen one of them."""
+        gone = placed.int().scatter(2, chosen, 0)
+        newer = gone.flip(2).cumsum(2).flip(2) * placed
         return newer.gather(2, chosen)
 
     def move(self, by: Tensor) -> None:

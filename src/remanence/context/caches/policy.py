@@ -22,14 +22,14 @@ Positions = Literal["closed", "original"]
 class Policy:
     """A way to keep a cache small.
 
-    A subclass says in `needs` what it must see besides keys and values, in `marks` which numbers it keeps with each
+    A subclass says in `sees` what it must see besides keys and values, in `marks` which numbers it keeps with each
     entry, and overrides `worth`; those that change what they keep, or what a query reads, override more. Its
     hyperparameters are those of its constructor. Sinks, the newest entries, padding, positions, budgets, batches,
     grouped queries, saving and freeing are the business of the cache.
 
     Attributes
     ----------
-    needs:
+    sees:
         Of ``"attention"`` (weights, given to `attended`), ``"queries"`` (given to `attended` without weights) and
         ``"logits"`` (given to `heard`). With any of them the model must be read inside ``with cache.on(model):``.
     marks:
@@ -47,7 +47,7 @@ class Policy:
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
-    needs: ClassVar[frozenset[str]] = frozenset()
+    sees: ClassVar[frozenset[str]] = frozenset()
     marks: ClassVar[tuple[str, ...]] = ()
     rows_apart: ClassVar[bool] = True
     sinks: int = 0
@@ -93,7 +93,26 @@ class Policy:
     def heard(self, layers: Sequence[Held], tokens: Tensor | None, logits: Tensor, reading: Reading) -> None:
         """The model has answered: ``logits`` (batch, n, vocabulary) at the new ``tokens`` (batch, n)."""
 
-    def attend(self, held: Held, query: Tensor, visible: Tensor | None, scaling: float) -> tuple[Tensor, Tensor | None]:
+    def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
+        """A call has ended, and nothing was let go yet.
+
+        Parameters
+        ----------
+        layers:
+            With the new entries.
+        base:
+            (batch,) int64: the position of the next token.
+        limit:
+            How many positions the model has.
+        """
+
+    def front(self, held: Held) -> Tensor:
+        """(batch, heads, count) bool: the entries that have a place in the sequence of positions, by default all."""
+        return held.valid
+
+    def attend(
+        self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
+    ) -> tuple[Tensor, Tensor | None]:
         """What queries read from a layer, new entries included.
 
         Parameters
@@ -106,6 +125,8 @@ class Policy:
             (batch, heads, n, count) bool: what a query may see; None where it may see everything.
         scaling:
             Factor of the scores.
+        reading:
+            The call.
 
         Returns
         -------
@@ -115,7 +136,7 @@ class Policy:
         """
         from remanence.context.caches.attention import attention
 
-        return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.needs)
+        return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.sees)
 
     def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
         """Entries for each layer, `total` of them together at most; by default the same for all.

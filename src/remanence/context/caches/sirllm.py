@@ -67,7 +67,7 @@ class SirLLM(Policy):
     with more than one token; in the paper it is a turn of a dialogue.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    sees: ClassVar[frozenset[str]] = frozenset({"logits"})
     marks: ClassVar[tuple[str, ...]] = ("entropy",)
 
     @validated

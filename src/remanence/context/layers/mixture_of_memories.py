@@ -91,7 +91,7 @@ class MixtureOfMemories(MemoryLayer):
     strength zero; the paper gathers each memory's tokens first, which is faster where memories are many, and may drop
     some beyond a capacity. The short convolutions come before the projections, not behind them, so that their state
     does not grow with the memories. The paper has 4 heads of width 256 at a width of 1,024; here there is one, as wide
-    as the input, if nothing is said.
+    as the input, if nothing is said. The output gate has a bias, which starts at one.
     """
 
     @validated
@@ -121,7 +121,9 @@ class MixtureOfMemories(MemoryLayer):
         self.forgetting = nn.Linear(width, self.all * heads)
         nn.init.constant_(self.forgetting.bias, -4.0)
         self.norm = nn.RMSNorm(self.value_dim, eps=1e-6)
-        self.gate = nn.Linear(width, heads * self.value_dim, bias=False)
+        self.gate = nn.Linear(width, heads * self.value_dim)
+        # A gate that starts open: around zero SiLU changes its sign from token to token, and little would be learned.
+        nn.init.ones_(self.gate.bias)
         self.out = nn.Linear(heads * self.value_dim, width, bias=False)
         self.before = Convolved(width, convolution)
 

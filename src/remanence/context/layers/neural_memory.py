@@ -171,7 +171,9 @@ class NeuralMemory(MemoryLayer):
         self.memory = nn.ParameterList(torch.randn(inner, inner) * inner**-0.5 for _ in range(memory_layers))
         nn.init.zeros_(self.memory[-1])
         self.norm = nn.RMSNorm(inner, eps=1e-6)
-        self.gate = nn.Linear(width, inner, bias=False)
+        self.gate = nn.Linear(width, inner)
+        # A gate that starts open: around zero SiLU changes its sign from token to token, and little would be learned.
+        nn.init.ones_(self.gate.bias)
         self.out = nn.Linear(inner, width, bias=False)
         self.before = Convolved(width, convolution)
 

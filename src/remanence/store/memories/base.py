@@ -34,7 +34,7 @@ class Memory:
     does them, the system is the variant ``name[rules]``.
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset({"retrieval"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"retrieval", "answering"})
     encodes: ClassVar[str] = "every input as one record, its text as it is"
     stores: ClassVar[str] = "records in one scope"
     retrieves: ClassVar[str] = "the store's own reading: meaning and words, fused"

@@ -1,0 +1,196 @@
+"""EM-LLM: what left the window lies in events, cut where the text surprised, and whole events are recalled.
+
+What is remembered are keys and values of past tokens with the number of their event, until the bank is full. It costs as many bytes an
+entry as any cache and one number; a call compares its queries with all entries, once, to choose events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from remanence.context.caches.attention import Reading
+from remanence.context.caches.held import Held
+from remanence.context.caches.recalling import Recalling
+from remanence.context.caches.segmentation import refined, surprise
+from remanence.hyperparameters import validated
+from remanence.systems import Paper, system
+
+if TYPE_CHECKING:
+    from remanence.context.caches.supported import Shape
+
+
+@system(
+    "em-llm",
+    paper=Paper("Human-inspired Episodic Memory for Infinite Context LLMs", "Fountas et al.", 2024, "2407.09450", 63),
+    place="context",
+    beats="attention-sinks",
+)
+class EMLLM(Recalling):
+    """Episodic memory: surprise and graph segmentation, recall by similarity and by contiguity.
+
+    Parameters
+    ----------
+    similar:
+        Events that are recalled because they are like the queries of a call (1 or more).
+    contiguous:
+        Events that are recalled because they stood beside one recalled lately (0 or more).
+    gamma:
+        γ: a token begins an event when its surprise is more than γ standard deviations above the mean.
+    spread:
+        τ: over how many tokens mean and deviation are taken (2 or more).
+    refine:
+        ``"modularity"`` or ``"conductance"``: boundaries move to where the graph of keys is best cut; ``"none"``
+        leaves them where the surprise was.
+    largest:
+        Tokens of an event at most (2 or more).
+    recent, sinks:
+        The window and the first tokens, in tokens.
+
+    Example
+    -------
+    >>> EMLLM(gamma=2.0).sees == {"logits"}
+    True
+
+    References
+    ----------
+    Fountas et al., Human-inspired Episodic Memory for Infinite Context LLMs, 2024, arXiv:2407.09450.
+
+    Departures
+    ----------
+    An event is as like a query as the likest of its tokens, where the paper has tokens chosen beforehand to represent it. The graph is
+    that of one layer's keys, the middle one's, with negative products taken as none, and boundaries within one call are moved.
+    Recalled entries all seem to lie right before the window.
+    """
+
+    sees: ClassVar[frozenset[str]] = frozenset({"logits"})
+    marks: ClassVar[tuple[str, ...]] = ("away", "event")
+
+    @validated
+    def __init__(
+        self,
+        similar: Annotated[int, Field(ge=1, description="events recalled because they are like the queries")] = 4,
+        contiguous: Annotated[int, Field(ge=0, description="events recalled because they stood beside one")] = 2,
+        gamma: Annotated[float, Field(description="deviations above the mean that begin an event (γ)")] = 1.0,
+        spread: Annotated[int, Field(ge=2, description="tokens over which surprise is averaged (τ)")] = 64,
+        refine: Annotated[
+            Literal["modularity", "conductance", "none"], Field(description="how boundaries are moved")
+        ] = "modularity",
+        largest: Annotated[int, Field(ge=2, description="tokens of an event at most")] = 64,
+        recent: Annotated[int, Field(ge=1, description="tokens of the window")] = 64,
+        sinks: Annotated[int, Field(ge=0, description="first tokens that are never let go")] = 4,
+    ) -> None:
+        self.similar, self.contiguous, self.gamma, self.spread = similar, contiguous, gamma, spread
+        self.refine, self.largest, self.recent, self.sinks = refine, largest, recent, sinks
+        self._own: dict[str, Tensor] = {}
+
+    # Events
+
+    def heard(self, layers: Sequence[Held], tokens: Tensor | None, logits: Tensor, reading: Reading) -> None:
+        batch = logits.shape[0]
+        if not self._own:
+            like = logits.float()
+            self._own = {
+                "last": like[:, -1] * 0,
+                "past": like.new_full((batch, self.spread), torch.nan),
+                "event": torch.zeros(batch, dtype=torch.int64, device=logits.device),
+                "length": torch.zeros(batch, dtype=torch.int64, device=logits.device),
+                "neighbours": torch.full(
+                    (batch, len(layers), max(1, self.contiguous)), -1, dtype=torch.int64, device=logits.device
+                ),
+            }
+        before = torch.cat([self._own["last"].unsqueeze(1).to(logits.dtype), logits[:, :-1]], 1)
+        said = tokens if tokens is not None else logits.argmax(-1)
+        surprises = surprise(before, said)
+        valid = reading.valid if reading.valid is not None else torch.ones_like(said, dtype=torch.bool)
+        graph = layers[len(layers) // 2]
+        events = torch.stack(
+            [self._cut(row, surprises[row], valid[row], graph, reading.length) for row in range(batch)]
+        )
+        for held in layers:
+            held.mark("event")[:, :, -reading.length :] = events.unsqueeze(1).to(held.index.device)
+        self._own["last"] = logits[:, -1].float().clone()
+
+    def _cut(self, row: int, surprises: Tensor, valid: Tensor, graph: Held, new: int) -> Tensor:
+        """The number of the event of each new token of one row."""
+        past, event, length = self._own["past"][row], int(self._own["event"][row]), int(self._own["length"][row])
+        starts, numbers = [], []
+        for at in range(new):
+            if bool(valid[at]):
+                known = past[~past.isnan()]
+                threshold = known.mean() + self.gamma * known.std() if len(known) > 1 else torch.inf
+                if length and (float(surprises[at]) > float(threshold) or length >= self.largest):
+                    event, length = event + 1, 0
+                    starts.append(at)
+                length += 1
+                past = torch.cat([past[1:], surprises[at : at + 1].to(past)])
+            numbers.append(float(event))
+        found = torch.tensor(numbers, device=graph.index.device)
+        self._own["past"][row] = past
+        self._own["event"][row], self._own["length"][row] = event, length
+        return found if self.refine == "none" else self._refined(row, found, starts, graph, new)
+
+    def _refined(self, row: int, events: Tensor, starts: list[int], graph: Held, new: int) -> Tensor:
+        """Boundaries between events that both began in this call move to the best cut of the keys between."""
+        keys = normalize(graph.keys[row, :, -new:].float(), dim=-1)
+        bounds = [0, *starts, new]
+        for place in range(1, len(bounds) - 1):
+            low, high = bounds[place - 1], bounds[place + 1]
+            if high - low > 2:
+                part = keys[:, low:high]
+                adjacency = (part @ part.transpose(1, 2)).mean(0).clamp(min=0)
+                cut = low + refined(adjacency, self.refine)
+                number = float(events[bounds[place]])
+                events[low:cut], events[cut:high] = number - 1, number
+                bounds[place] = cut
+        return events
+
+    # Recall
+
+    def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
+        away = self.away(held) & held.valid
+        events = held.mark("event").long()
+        # As like a call's queries as the likest of its tokens, over heads, groups and tokens
+        alike = scores.float().mean((2, 3)).masked_fill(~away, -torch.inf)
+        chosen = torch.zeros_like(away)
+        for row in range(away.shape[0]):
+            chosen[row] = self._recall(row, held.layer, events[row], alike[row], away[row])
+        return chosen[:, :, None, None].expand(scores.shape)
+
+    def _recall(self, row: int, layer: int, events: Tensor, alike: Tensor, away: Tensor) -> Tensor:
+        there, place = torch.unique(events[away], return_inverse=True)
+        if not len(there):
+            return away
+        best = alike.new_full((len(there),), -torch.inf).scatter_reduce(0, place, alike[away], "amax")
+        similar = there[best.topk(min(self.similar, len(there))).indices]
+        wanted = similar
+        if self.contiguous:
+            queue = self._own["neighbours"][row, layer]
+            beside = torch.stack([similar - 1, similar + 1], 1).flatten()
+            beside = beside[~torch.isin(beside, similar) & ~torch.isin(beside, queue) & torch.isin(beside, there)]
+            queue = torch.cat([beside, queue])[: self.contiguous]
+            self._own["neighbours"][row, layer, : len(queue)] = queue
+            wanted = torch.cat([similar, queue])
+        return away & torch.isin(events, wanted)
+
+    # What is kept besides entries
+
+    def bytes_besides(self, shape: Shape) -> int:
+        return 4 * (shape.vocabulary + self.spread) + 8 * (2 + shape.layers * max(1, self.contiguous))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self._own)
+
+    def clear(self) -> None:
+        self._own = {}
+
+    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
+        self._own = {name: tensor.clone() for name, tensor in tensors.items()}
+
+    def take_rows(self, rows: Tensor) -> None:
+        self._own = {name: tensor.index_select(0, rows.to(tensor.device)) for name, tensor in self._own.items()}

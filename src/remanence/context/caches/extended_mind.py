@@ -1,0 +1,77 @@
+"""Extended mind: what left the window is a memory of which every query, in most layers, attends to a few entries.
+
+What is remembered are keys and values of past tokens, without their positions, until the bank is full. It costs as many bytes
+an entry as any cache, and attention over the window and the few entries that are like the query.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from remanence.context.caches.attention import Reading
+from remanence.context.caches.held import Held
+from remanence.context.caches.recalling import Recalling, best
+from remanence.hyperparameters import validated
+from remanence.systems import Paper, system
+
+
+@system(
+    "extended-mind",
+    paper=Paper("Extended Mind Transformers", "Klett and Ahle", 2024, "2406.02332", 323),
+    place="context",
+    beats="attention-sinks",
+)
+class ExtendedMind(Recalling):
+    """Extended mind transformers: top-k attention to past keys in most layers, without training.
+
+    Parameters
+    ----------
+    topk:
+        Entries of the bank that a query attends to, in each head (1 or more).
+    similarity:
+        The smallest cosine of query and key at which an entry is attended to (-1 to 1).
+    first_layer:
+        The first layer that reads the bank (0 or more): below it, only the window is attended to.
+    recent:
+        The window (tokens, 1 or more).
+    sinks:
+        First tokens that are never let go (0 or more).
+
+    Example
+    -------
+    >>> ExtendedMind(topk=2, recent=8).distance
+    12
+
+    References
+    ----------
+    Klett and Ahle, Extended Mind Transformers, 2024, arXiv:2406.02332.
+
+    Departures
+    ----------
+    The memory is what the cache itself has read, in a bounded bank, instead of documents read beforehand. Entries
+    that are recalled all seem to lie right before the window.
+    """
+
+    @validated
+    def __init__(
+        self,
+        topk: Annotated[int, Field(ge=1, description="entries of the bank that a query attends to")] = 10,
+        similarity: Annotated[float, Field(ge=-1, le=1, description="smallest cosine of query and key")] = 0.25,
+        first_layer: Annotated[int, Field(ge=0, description="the first layer that reads the bank")] = 0,
+        recent: Annotated[int, Field(ge=1, description="tokens of the window")] = 64,
+        sinks: Annotated[int, Field(ge=0, description="first tokens that are never let go")] = 4,
+    ) -> None:
+        self.topk, self.similarity, self.first_layer = topk, similarity, first_layer
+        self.recent, self.sinks = recent, sinks
+
+    def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
+        if held.layer < self.first_layer:
+            return torch.zeros_like(scores, dtype=torch.bool)
+        lengths = query.norm(dim=-1).view(*scores.shape[:4], 1) * held.keys.norm(dim=-1)[:, :, None, None]
+        cosine = scores * query.shape[-1] ** 0.5 / lengths.clamp(min=1e-12)
+        among = (self.away(held) & held.valid)[:, :, None, None] & (cosine >= self.similarity)
+        return best(cosine, among, self.topk)

@@ -1,0 +1,132 @@
+"""Memorizing transformers: one layer looks up the nearest past keys, and a gate mixes what it finds with the window.
+
+What is remembered are keys and values of past tokens of that layer, without positions. It costs as many bytes an entry as any cache
+in that layer, and a search over past keys for every query; the other layers hold a window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from remanence.context.caches.attention import Reading
+from remanence.context.caches.held import Held
+from remanence.context.caches.recalling import Recalling, best
+from remanence.errors import UsageError
+from remanence.hyperparameters import validated
+from remanence.randomness import generator
+from remanence.systems import Paper, system
+
+
+@system(
+    "memorizing-transformers",
+    paper=Paper("Memorizing Transformers", "Wu et al.", 2022, "2203.08913", 134),
+    place="context",
+    beats="attention-sinks",
+)
+class MemorizingTransformers(Recalling):
+    """kNN attention in one layer.
+
+    Parameters
+    ----------
+    topk:
+        Past keys that a query finds, in each head (1 or more).
+    layer:
+        The layer that looks them up, counted from the end if negative.
+    gate:
+        The bias b of the gate, whose sigmoid is the share of what was found in the output.
+    search:
+        ``"exact"`` compares a query with every key; ``"approximate"`` picks four times as many candidates by
+        products in fewer dimensions (a random projection) and compares only those.
+    recent:
+        The window (tokens, 1 or more).
+    sinks:
+        First tokens that are never let go (0 or more).
+
+    Example
+    -------
+    >>> MemorizingTransformers(topk=4).distance
+    0
+
+    References
+    ----------
+    Wu et al., Memorizing Transformers, 2022, arXiv:2203.08913.
+
+    Departures
+    ----------
+    The model was not trained with a memory: the gate is one number given beforehand instead of one learned for each
+    head, and keys are not normalised beyond what the model does. The window slides instead of being the last
+    segment and a cache of the one before. Gradients never reached the memory in the paper either.
+    """
+
+    @validated
+    def __init__(
+        self,
+        topk: Annotated[int, Field(ge=1, description="past keys that a query finds")] = 32,
+        layer: Annotated[int, Field(description="the layer that looks them up")] = -2,
+        gate: Annotated[float, Field(description="bias of the gate before the sigmoid")] = 0.0,
+        search: Annotated[
+            Literal["exact", "approximate"], Field(description="whether every key is compared")
+        ] = "exact",
+        recent: Annotated[int, Field(ge=1, description="tokens of the window")] = 64,
+        sinks: Annotated[int, Field(ge=0, description="first tokens that are never let go")] = 4,
+    ) -> None:
+        self.topk, self.layer, self.gate, self.search = topk, layer, gate, search
+        self.recent, self.sinks = recent, sinks
+        self._looks_up = -1
+
+    @property
+    def distance(self) -> int:
+        return 0
+
+    def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
+        """What the layer that looks up needs, as far as the others keep their windows."""
+        if not -len(layers) <= self.layer < len(layers):
+            raise UsageError(f"layer {self.layer} shall look up, and the model has {len(layers)}: name one of them")
+        others = len(layers) - 1
+        if not others:
+            return [total]
+        needed = layers[self.layer].count + layers[self.layer].count // 8
+        window = min(total // len(layers), self.smallest() + max(1, self.recent // 8))
+        each = max(window, min(total // len(layers), (total - needed) // others))
+        shares = [each] * len(layers)
+        shares[self.layer] = total - each * others
+        return shares
+
+    def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
+        self._looks_up = range(len(layers))[self.layer]
+        super().ended(layers, base, limit)
+
+    def structure(self) -> dict[str, Any]:
+        return {"looks_up": self._looks_up}
+
+    def set_structure(self, structure: dict[str, Any]) -> None:
+        self._looks_up = int(structure["looks_up"])
+
+    def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
+        if held.layer != self._looks_up:
+            return torch.zeros_like(scores, dtype=torch.bool)
+        among = (self.away(held) & held.valid)[:, :, None, None].expand(scores.shape)
+        if self.search == "approximate":
+            width = query.shape[-1]
+            draw = generator(0, "projection", width)
+            projection = torch.randn(width, max(4, width // 4), generator=draw).to(query)
+            near = (query @ projection).view(*scores.shape[:4], -1) @ (held.keys @ projection).unsqueeze(2).mT
+            among = best(near, among, 4 * self.topk)
+        return best(scores, among, self.topk)
+
+    def combine(
+        self, near: Tensor, far: Tensor, seen: Tensor, recalled: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        smallest = torch.finfo(near.dtype).min
+        local = torch.softmax(near.masked_fill(~seen, smallest), -1, dtype=torch.float32)
+        found = torch.softmax(far.masked_fill(~recalled, smallest), -1, dtype=torch.float32)
+        # A query that finds nothing attends to the window alone
+        share = (1 / (1 + math.exp(-self.gate))) * recalled.any(-1, keepdim=True)
+        shares = (share * found + (1 - share) * local).to(values.dtype)
+        return shares @ values, shares
