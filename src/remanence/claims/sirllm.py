@@ -18,7 +18,7 @@ from remanence.randomness import derive, generator
 class RandomKeeping(SirLLM):
     """As many entries between sinks and window, drawn at random."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    sees: ClassVar[frozenset[str]] = frozenset({"logits"})
 
     def __init__(self, seed: int, **settings: Any) -> None:
         SirLLM.__init__(self, **settings)
