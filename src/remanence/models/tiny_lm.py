@@ -189,6 +189,9 @@ def language_model(name: str | Path) -> LanguageModel:
 
 def _from_folder(name: str | Path) -> LanguageModel:
     found = transformers()
+    bars = found.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         # Only safetensors: what other files hold can run code when it is read.
         model = found.AutoModelForCausalLM.from_pretrained(name, use_safetensors=True)
@@ -200,4 +203,7 @@ def _from_folder(name: str | Path) -> LanguageModel:
             f"{str(name)!r} could not be read as a causal language model ({first}): give one of {', '.join(RECIPES)}, "
             "a folder that save_pretrained wrote, or a name on the hub that can be reached from here"
         ) from None
+    finally:
+        if shown:
+            bars.enable_progress_bar()
     return LanguageModel(model.eval(), tokenizer)
