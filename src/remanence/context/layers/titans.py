@@ -84,7 +84,9 @@ class Titans(MemoryLayer):
     a token attends to what was recalled for the tokens up to itself, and its answer comes from the memory as it is after
     that token, not after the segment, so that nothing is seen before its time. In MAL attention sees the tokens beside
     the memory's answers, by a residual path. The gate of MAC and MAG is norm(attention) ⊙ 2σ(norm(memory)), then a
-    projection; the paper does not name the function. Short convolutions come before the projections.
+    projection; the paper does not name the function. Short convolutions come before the projections, except for what
+    MAC recalls. The step θ is bounded, the last layer of the memory starts at zero and the gates with a bias of 1: with
+    larger steps the chunked form diverged. Written from the paper's equations; no program of the authors was found.
     """
 
     @validated
