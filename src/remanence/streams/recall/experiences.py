@@ -26,9 +26,9 @@ NOTE = len(Fact("bdfgk", "0000", 0, 0, True).sentence)
 @scenario
 def planted(
     stream: str | Stream = "recall",
-    experiences: Annotated[int, Field(ge=1, le=10_000, description="how many experiences")] = 8,
-    tokens: Annotated[int, Field(ge=1, description="bytes of text in each")] = 2000,
-    facts: Annotated[int, Field(ge=1, description="facts planted in each")] = 8,
+    experiences: Annotated[int, Field(ge=1, le=10_000, description="how many experiences")] = 12,
+    tokens: Annotated[int, Field(ge=1, description="bytes of text in each")] = 400,
+    facts: Annotated[int, Field(ge=1, description="facts planted in each")] = 4,
     filler: Annotated[Literal["shakespeare", "talk"], Field(description="what lies between")] = "shakespeare",
     *,
     seed: Seed = 0,
