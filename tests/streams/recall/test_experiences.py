@@ -66,7 +66,7 @@ def test_a_part_of_its_questions_keeps_what_the_report_counts():
 def test_what_cannot_be_is_said():
     stream = rm.streams.planted("recall", experiences=2, tokens=400, facts=2, filler="talk")
     for wrong, says in (
-        (lambda: rm.streams.planted("recall", tokens=100, filler="talk"), "8 facts do not go into experiences of 100"),
+        (lambda: rm.streams.planted("recall", tokens=100, filler="talk"), "4 facts do not go into experiences of 100"),
         (lambda: rm.streams.planted("recall", facts=0), "facts must be"),
         (lambda: rm.streams.planted("recall", filler="silence"), "filler must be"),
         (lambda: rm.streams.parse("recall", experiences=3), "set by an option of the scenario planted"),
