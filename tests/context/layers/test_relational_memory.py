@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from remanence.claims import relational_memory_core
 from remanence.context import tree
 from remanence.context.layers.relational_memory import RelationalMemory
 from remanence.errors import StateError, UsageError
@@ -233,3 +234,15 @@ def test_an_input_of_another_width_and_a_state_of_another_layer_are_refused():
         layer(sequence(), make(slots=4).initial(BATCH))
     with pytest.raises(StateError, match=r"no tensor of shape \(2, 3, 8\)"):
         layer(sequence(), {"memory": layer.initial(BATCH)})
+
+
+def test_the_farthest_vector_of_the_claim_is_the_farthest():
+    x, answer = relational_memory_core.draw(50, 0)
+    for row, place in zip(x.tolist(), answer.tolist(), strict=True):
+        vectors, asked = [position[:2] for position in row], row[0][6:].index(1.0)
+        assert [position[2:6].index(1.0) for position in row] == [0, 1, 2, 3]
+        distances = [math.dist(vector, vectors[asked]) for vector in vectors]
+        assert distances[place] == max(distances)
+    again, _ = relational_memory_core.draw(50, 0)
+    assert torch.equal(x, again)
+    assert sorted(set(answer.tolist())) == [0, 1, 2, 3]
