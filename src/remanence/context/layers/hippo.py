@@ -88,9 +88,9 @@ class HiPPO(MemoryLayer):
     has those from before. A linear map takes the hidden units to the width of the layer. The Fourier measure is
     written in real cosines and sines, and where the window ends it counts the mean of both sides of the jump, as the
     authors' later code does. Positions are evenly spaced: the paper's variant that reads times is not here. The
-    matrices of the first 1,024 positions are kept and later ones made when needed, where the authors' code stays
-    with those of the last. A position is one step of a loop: the hidden units decide what is written, so that there
-    is no parallel form; without them, `Projection` is the operator alone.
+    matrices of the first 1,024 positions are kept, order² × 4 bytes each, and later ones made when needed, where the
+    authors' code stays with those of the last. A position is one step of a loop: the hidden units decide what is
+    written, so that there is no parallel form; without them, `Projection` is the operator alone.
     """
 
     @validated
