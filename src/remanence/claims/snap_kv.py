@@ -14,10 +14,10 @@ CLAIM = Experiment(
     metric="recall",
     settings={
         "snap-kv": {"positions": "original"},
-        "sliding-window": {"positions": "original"},
         "attention-sinks": {"positions": "original"},
         "heavy-hitters": {"positions": "original"},
     },
+    search={"snap-kv": {"kernel": [5, 7]}, "sliding-window": {"positions": ["closed", "original"]}},
     beside=("attention-sinks", "heavy-hitters"),
     how=HOW_PROMPTS,
     equal=EQUAL_PROMPTS,
