@@ -200,11 +200,11 @@ def components(name: str) -> list[System]:
         If one is unknown, runs on no stream, or cannot be combined.
     """
     found = [get(part) for part in names(name)]
-    still = next((card.name for card in found if not card.learns), None)
+    still = next((card for card in found if not card.learns), None)
     if still is not None:
+        claimed = f", and run its claim with 'remanence prove {still.name}'" if still.beats else ""
         raise UsageError(
-            f"{still!r} learns from no stream: see what it does with 'remanence show {still}', and run its claim "
-            f"with 'remanence prove {still}'"
+            f"{still.name!r} learns from no stream: see what it does with 'remanence show {still.name}'{claimed}"
         )
     if len(found) > 1:
         whole = next((card.name for card in found if not card.is_part), None)
@@ -233,7 +233,9 @@ def split_settings(name: str, given: dict[str, Any]) -> tuple[dict[str, dict[str
             mine[card.name][key] = value
         if not owners:
             if key not in Training.model_fields:
-                names = {h.name for card in cards for h in card.hyperparameters} | set(Training.model_fields)
+                takes = [getattr(card.factory, "takes", None) for card in cards]
+                trained = set(Training.model_fields) if None in takes else set().union(*filter(None, takes))
+                names = {h.name for card in cards for h in card.hyperparameters} | trained
                 raise UsageError(f"{name} has no hyperparameter {key!r}: {nearest(key, names)}")
             training[key] = value
     return mine, training

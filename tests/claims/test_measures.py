@@ -82,6 +82,11 @@ def test_what_is_no_learner_says_so_when_it_is_run_as_one():
             systems.components(name)
 
 
+def test_what_has_no_claim_is_not_sent_to_prove():
+    with pytest.raises(UsageError, match=r"'remanence show full-cache'$"):
+        systems.components("full-cache")
+
+
 def test_what_a_store_may_import_loads_no_torch():
     modules = "remanence.store.encode.tokens, remanence.store.encode.older, remanence.store.index.multivector"
     code = f"import sys, {modules}; print({{'torch', 'sklearn', 'pandas', 'scipy'}} & set(sys.modules))"

@@ -166,6 +166,9 @@ def prepare_command(name: str, threads: int | None) -> None:
     console = Console(stderr=True)
     if threads is not None:
         torch.set_num_threads(threads)
+    if prepared(wanted):
+        print(wanted.folder)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,7 +168,21 @@ def tiny_lm(name: str = "tiny-lm") -> LanguageModel:
     transformers()
     if not (wanted.folder / "config.json").exists():
         raise StateError(f"{name} has not been trained on this machine yet: run `remanence prepare {name}`")
-    return _from_folder(wanted.folder)
+    with _quiet():
+        return _from_folder(wanted.folder)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bar that transformers draws while it loads, which for a model this small is noise."""
+    logging = transformers().utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def language_model(name: str | Path) -> LanguageModel:

@@ -105,6 +105,61 @@ def test_several_sequences_outside_the_block(llama):
         llama(torch.ones(2, 3, dtype=torch.int64), past_key_values=cache)
 
 
+def test_a_policy_of_ones_own(llama, tmp_path):
+    class Every(rm.context.Policy):
+        """Even tokens first."""
+
+        def worth(self, held):
+            return -(held.index % 2).double()
+
+    text = torch.arange(60)[None] % 40
+    cache = rm.context.cache(Every(), model=llama, tokens=16, slack=1)
+    with cache.on(llama):
+        llama(text[:, :30], past_key_values=cache)
+    assert cache.held[0].index[0, 0].tolist() == [*range(2, 30, 2), 29]
+    cache.save(tmp_path / "own.safetensors")
+    with pytest.raises(UsageError, match="a policy of your own: give policy="):
+        rm.context.reopen(tmp_path / "own.safetensors", model=llama)
+    again = rm.context.reopen(tmp_path / "own.safetensors", model=llama, policy=Every())
+    for one in (cache, again):
+        with one.on(llama):
+            llama(text[:, 30:], past_key_values=one)
+    assert torch.equal(cache.held[1].keys, again.held[1].keys)
+    with pytest.raises(UsageError, match="give it to its constructor"):
+        rm.context.cache(Every(), model=llama, tokens=16, sinks=4)
+    with pytest.raises(BudgetError, match="2 that Every needs"):
+        rm.context.cache(Every(), model=llama, tokens=1)
+    named = rm.context.cache("sliding-window", model=llama, tokens=16)
+    named.save(tmp_path / "named.safetensors")
+    with pytest.raises(UsageError, match="leave the policy out"):
+        rm.context.reopen(tmp_path / "named.safetensors", model=llama, policy=Every())
+
+
+@pytest.mark.parametrize("given", [{"tokens": "64"}, {"tokens": 64.0}, {"tokens": 64, "slack": 1.5}])
+def test_a_size_that_is_no_whole_number(llama, given):
+    with pytest.raises(UsageError, match=r"expected (a whole number|1 or more)"):
+        rm.context.cache("attention-sinks", model=llama, **given)
+
+
+def test_a_block_within_a_block(llama):
+    cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
+    with cache.on(llama), pytest.raises(StateError, match="leave that block first"), cache.on(llama):
+        pass
+    with cache.on(llama):
+        llama(torch.ones(1, 3, dtype=torch.int64), past_key_values=cache)
+    assert cache.seen == 3
+
+
+def test_only_what_is_new_was_given_to_generate(llama):
+    cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
+    text = torch.ones(1, 50, dtype=torch.int64)
+    with cache.on(llama):
+        llama(text, past_key_values=cache)
+        with pytest.raises(UsageError, match="takes the whole text, and reads what comes after the 50 tokens"):
+            llama.generate(text[:, :5], past_key_values=cache, max_new_tokens=2)
+    assert cache.seen == 50
+
+
 def test_a_sequence_beyond_the_positions(llama):
     cache = rm.context.cache("full-cache", model=llama)
     text = torch.ones(1, 250, dtype=torch.int64)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from remanence.errors import Diverged, UsageError
+from remanence.errors import Diverged, StateError, UsageError
 
 if TYPE_CHECKING:
     from remanence.context.caches.cache import PolicyCache
@@ -118,6 +118,8 @@ def on(cache: PolicyCache, model: Any) -> Iterator[None]:
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+    if cache.attached:
+        raise StateError("the cache is inside `with cache.on(model):` already: leave that block first")
     before = model.config._attn_implementation
     # "eager" is a function of each model's file and has no entry of its own; sdpa computes the same
     original = ALL_ATTENTION_FUNCTIONS.get(before, sdpa_attention_forward)

@@ -96,6 +96,11 @@ class PolicyCache:
         """A call begins: the positions of its new tokens, (batch, n)."""
         self.abandon()
         batch, new = shape
+        if new == 0:
+            raise UsageError(
+                f"the model was given no token that is new: `generate` takes the whole text, and reads what comes "
+                f"after the {self.seen} tokens that the cache has seen"
+            )
         device = self.base.device if self.base is not None else (tokens.device if tokens is not None else None)
         valid = None
         if mask is not None:

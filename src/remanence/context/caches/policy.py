@@ -47,6 +47,8 @@ class Policy:
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """No training setting: nothing is trained."""
     sees: ClassVar[frozenset[str]] = frozenset()
     marks: ClassVar[tuple[str, ...]] = ()
     rows_apart: ClassVar[bool] = True
