@@ -23,6 +23,7 @@ PARTS = {
     "finding": "above",
     "graph": "above",
     "store": "below",
+    "caches": "below",
 }
 """What is measured, and on which side of its target a figure has to lie, where the row itself does not say."""
 
