@@ -25,6 +25,7 @@ PARTS = {
     "store": "below",
     "lookup": "above",
     "scan": "above",
+    "caches": "below",
 }
 """What is measured, and on which side of its target a figure has to lie, where the row itself does not say."""
 

@@ -12,13 +12,13 @@ import os
 import statistics
 import subprocess
 import sys
-import sysconfig
-import venv
 from pathlib import Path
 from typing import Any
 
+from bench.peers.environment import FOLDER, borrowing
+
 HERE = Path(__file__).parent
-ENVIRONMENT = HERE / ".env"
+ENVIRONMENT = FOLDER
 PYTHON = ENVIRONMENT / "bin" / "python"
 NEEDED = ("avalanche-lib==0.6.0", "psutil", "dill", "matplotlib", "tqdm")
 CASES = [
@@ -35,9 +35,7 @@ def setup() -> None:
     """Make the environment if it is not there."""
     if PYTHON.exists():
         return
-    venv.create(ENVIRONMENT, with_pip=True)
-    borrowed = Path(sysconfig.get_path("purelib", vars={"base": str(ENVIRONMENT)})) / "zz-borrowed.pth"
-    borrowed.write_text(f"{sysconfig.get_path('purelib')}\n")
+    borrowing(ENVIRONMENT)
     missing = [name for name in NEEDED[2:] if not _installed(name)]
     subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", *NEEDED[:2], *missing], check=True)
 

@@ -102,7 +102,7 @@ def visible(index: Tensor, reading: Reading, seen: int) -> Tensor | None:
     -------
     (batch, heads, n, count) bool, or None if every new token sees everything.
     """
-    pads = bool((index < 0).any())
+    pads = int(index.min()) < 0
     if reading.length == 1 and not pads:
         return None
     at = seen + torch.arange(reading.length, device=index.device)

@@ -30,14 +30,18 @@ def cache_class() -> type[PolicyCache]:
         def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
             return self.cache.take(self.held, key_states, value_states)
 
-        def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-            return self.held.count + query_length, self.cache.seen - self.held.count
+        def get_mask_sizes(self, query_length: int | Tensor) -> tuple[int, int]:
+            # Older versions, such as 5.2, give the positions of the queries
+            new = len(query_length) if isinstance(query_length, Tensor) else query_length
+            return self.held.count + new, self.cache.seen - self.held.count
 
         def get_seq_length(self) -> int:
             return self.cache.seen
 
         def get_max_length(self) -> int:
             return -1
+
+        get_max_cache_shape = get_max_length  # its name in older versions, such as 5.2
 
     class BoundedCache(PolicyCache, Cache):
         """A `PolicyCache` that is a ``transformers.Cache``."""
