@@ -11,7 +11,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["streams.md", "contract.md", "memory.md", "metrics.md", "recall.md"])
+@pytest.mark.parametrize("page", ["streams.md", "contract.md", "memory.md", "metrics.md", "recall.md", "context.md"])
 def test_a_page_shows_what_its_examples_print(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}

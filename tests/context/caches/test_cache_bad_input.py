@@ -141,6 +141,13 @@ def test_a_size_that_is_no_whole_number(llama, given):
         rm.context.cache("attention-sinks", model=llama, **given)
 
 
+@pytest.mark.parametrize("policy", ["extended-mind", "memorizing-transformers", "camelot"])
+def test_an_attention_of_its_own_outside_the_block(llama, policy):
+    cache = rm.context.cache(policy, model=llama, tokens=80)
+    with pytest.raises(UsageError, match=f"{policy} has an attention of its own"):
+        llama(torch.ones(1, 3, dtype=torch.int64), past_key_values=cache)
+
+
 def test_a_block_within_a_block(llama):
     cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
     with cache.on(llama), pytest.raises(StateError, match="leave that block first"), cache.on(llama):

@@ -170,6 +170,11 @@ class PolicyCache:
                 f"the policy {self.name or type(self.policy).__name__} needs the model's "
                 f"{' and '.join(sorted(self.policy.sees))}: read inside `with cache.on(model):`"
             )
+        if not self.attached and type(self.policy).attend is not Policy.attend:
+            raise UsageError(
+                f"the policy {self.name or type(self.policy).__name__} has an attention of its own: read inside "
+                "`with cache.on(model):`"
+            )
         if not self.attached and keys.shape[0] > 1:
             raise UsageError(
                 f"{keys.shape[0]} sequences were read at once, some of which may be padded: read inside "
