@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import remanence as rm
-from remanence.errors import Diverged
+from remanence.errors import Diverged, UsageError
 from small_llama import small_llama
 
 POLICIES = sorted(rm.context.policies())
@@ -112,6 +112,12 @@ def test_a_conversation_goes_on_after_a_restart(llama, text, name, tmp_path):
     assert torch.equal(onwards[0], onwards[1])
     assert torch.equal(onwards[0], onwards[2])
     assert opened.nbytes <= cache.nbytes
+
+
+@pytest.mark.parametrize("name", sorted(set(POLICIES) - {"full-cache", "sliding-window", "attention-sinks"}))
+def test_outside_the_block_it_says_what_it_lacks(llama, text, name):
+    with pytest.raises(UsageError, match=f"the policy {name} needs the model's .*: read inside"):
+        llama(text, past_key_values=rm.context.cache(name, model=llama, tokens=32, **SMALL[name]))
 
 
 @pytest.mark.parametrize("name", POLICIES)

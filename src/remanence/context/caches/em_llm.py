@@ -54,8 +54,8 @@ class EMLLM(Recalling):
 
     Example
     -------
-    >>> EMLLM(gamma=2.0).sees == {"logits"}
-    True
+    >>> sorted(EMLLM(gamma=2.0).sees)
+    ['logits', 'queries']
 
     References
     ----------
@@ -68,7 +68,7 @@ class EMLLM(Recalling):
     Recalled entries all seem to lie right before the window.
     """
 
-    sees: ClassVar[frozenset[str]] = frozenset({"logits"})
+    sees: ClassVar[frozenset[str]] = frozenset({"queries", "logits"})
     marks: ClassVar[tuple[str, ...]] = ("away", "event")
 
     @validated

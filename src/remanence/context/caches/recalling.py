@@ -26,6 +26,7 @@ class Recalling(Policy):
     the bank is full its oldest entries are let go.
     """
 
+    sees: ClassVar[frozenset[str]] = frozenset({"queries"})
     marks: ClassVar[tuple[str, ...]] = ("away",)
     positions: Positions = "closed"
 
