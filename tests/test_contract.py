@@ -15,7 +15,13 @@ from remanence import systems
 from remanence.errors import Unsupported, UsageError
 from remanence.systems import all_systems, build, recipe_for
 
-NAMES = [card.runnable for card in all_systems().values() if card.learns]
+# Cache policies share one learner, and what they keep is tested for each of them beside the caches: four stand for all
+STAND_FOR_ALL = ("attention-sinks", "sirllm", "think", "em-llm")
+NAMES = [
+    pytest.param(card.runnable, marks=pytest.mark.soak if card.is_policy and card.name not in STAND_FOR_ALL else ())
+    for card in all_systems().values()
+    if card.learns
+]
 SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40, "language_model": small_language_model.folder()}
 
 
