@@ -47,6 +47,9 @@ class Texts:
         Tokens that are read in one call.
     window:
         Facts at most so many bytes before the end are near, the others far.
+    apart:
+        Whether the bytes of an answer come one in a call, as when they are written. A policy that looks at a call as a
+        whole would otherwise see in the question what the answer is.
     """
 
     length: int = 1024
@@ -54,6 +57,7 @@ class Texts:
     count: int = 8
     piece: int = 64
     window: int = 320
+    apart: bool = False
 
     def drawn(self, seed: int, *, held_out: bool) -> list[PlantedText]:
         """The texts of a seed: among held-out Shakespeare, or, for searching, among the part to learn from."""
@@ -120,7 +124,7 @@ def named(name: str, **settings: Any) -> Make:
 
 
 @torch.no_grad()
-def read(model: Any, cache: PolicyCache, texts: Sequence[PlantedText], *, piece: int) -> Found:
+def read(model: Any, cache: PolicyCache, texts: Sequence[PlantedText], *, piece: int, apart: bool = False) -> Found:
     """Read texts of one length as a batch, in pieces, then ask for each of their facts on copies of the cache."""
     found = Found()
     tokens = torch.tensor([[BEGIN, *given.text.encode("ascii")] for given in texts])
@@ -140,7 +144,7 @@ def read(model: Any, cache: PolicyCache, texts: Sequence[PlantedText], *, piece:
             last = logits[:, -1:]
     for facts in zip(*(given.latest for given in texts), strict=True):
         questions = [fact.question.encode("ascii") for fact in facts]
-        said = answers(model, cache.copy(), questions, [fact.value.encode("ascii") for fact in facts])
+        said = answers(model, cache.copy(), questions, [fact.value.encode("ascii") for fact in facts], apart=apart)
         found.right += [
             (len(given.text) - fact.value_at, right) for given, fact, right in zip(texts, facts, said, strict=True)
         ]
@@ -149,17 +153,25 @@ def read(model: Any, cache: PolicyCache, texts: Sequence[PlantedText], *, piece:
 
 @torch.no_grad()
 def answers(
-    model: Any, cache: PolicyCache, questions: Sequence[Sequence[int]], values: Sequence[Sequence[int]]
+    model: Any,
+    cache: PolicyCache,
+    questions: Sequence[Sequence[int]],
+    values: Sequence[Sequence[int]],
+    *,
+    apart: bool = False,
 ) -> list[bool]:
     """Whether the model, asked a question in each row, says the value exactly; the cache goes on from there.
 
     Questions, and values, have as many bytes in every row. A question is read with the right value behind it: that each
-    byte of it is foreseen is the same as that it would have been written.
+    byte of it is foreseen is the same as that it would have been written; with `apart`, its bytes come one in a call.
     """
     asked = torch.tensor([[*question, *value] for question, value in zip(questions, values, strict=True)])
     size = len(values[0])
+    calls = [asked[:, :-1]]
+    if apart:
+        calls = [asked[:, :-size], *asked[:, -size:-1].split(1, dim=1)]
     with cache.on(model):
-        logits = model(asked[:, :-1], past_key_values=cache).logits
+        logits = torch.cat([model(call, past_key_values=cache).logits for call in calls], 1)
     right: list[bool] = (logits[:, -size:].argmax(-1) == asked[:, -size:]).all(1).tolist()
     return right
 
@@ -191,7 +203,7 @@ def measured(make: Make, seed: int, *, held_out: bool, texts: Texts | None = Non
     rows = len(drawn) if make(model, budget).policy.rows_apart else 1
     with global_generator(derive(seed, "reading")):
         found = [
-            read(model, make(model, budget * rows), drawn[at : at + rows], piece=texts.piece)
+            read(model, make(model, budget * rows), drawn[at : at + rows], piece=texts.piece, apart=texts.apart)
             for at in range(0, len(drawn), rows)
         ]
     figures = {

@@ -79,12 +79,17 @@ class Camelot(Recalling):
     def sent_away(self, held: Held, leaving: Tensor) -> None:
         """Consolidate: each entry that leaves is averaged into the mode most like it, or becomes a mode."""
         bank = self.away(held) & held.valid & ~leaving
+        if held.rotary is not None and held.stored_keys.dtype in (torch.float16, torch.bfloat16):
+            # Keys that are held as they came cannot be averaged: those of the bank are held as attention sees them
+            held.stored_keys[leaving] = held.keys[leaving]
+            held.mark("turned")[leaving] = 0
+        units = normalize(held.keys, dim=-1)
         for place in leaving.any(1).any(0).nonzero().flatten().tolist():
             coming = leaving[:, :, place]
-            cosine = self._cosine(held.keys[:, :, place : place + 1], held.keys).squeeze(2)
+            cosine = (units @ units[:, :, place].unsqueeze(-1)).squeeze(-1)
             nearest = cosine.masked_fill(~bank, -torch.inf).max(2)
             merged = coming & (nearest.values >= self.novelty)
-            self._average(held, merged, nearest.indices, place)
+            self._average(held, merged, nearest.indices, place, units)
             fresh = coming & ~merged
             now = held.index[:, :, place].float()
             held.mark("tokens")[:, :, place] = torch.where(fresh, 1.0, held.mark("tokens")[:, :, place])
@@ -97,7 +102,7 @@ class Camelot(Recalling):
         return normalize(one, dim=-1) @ normalize(other, dim=-1).transpose(2, 3)
 
     @staticmethod
-    def _average(held: Held, merged: Tensor, mode: Tensor, place: int) -> None:
+    def _average(held: Held, merged: Tensor, mode: Tensor, place: int, units: Tensor) -> None:
         row, head = merged.nonzero(as_tuple=True)
         if not len(row):
             return
@@ -106,6 +111,7 @@ class Camelot(Recalling):
         for vectors in (held.stored_keys, held.values):
             old, new = vectors[row, head, slot], vectors[row, head, place]
             vectors[row, head, slot] = ((old * tokens + new) / (tokens + 1)).to(vectors.dtype)
+        units[row, head, slot] = normalize(held.stored_keys[row, head, slot], dim=-1).to(units.dtype)
         held.mark("tokens")[row, head, slot] += 1
         held.mark("touched")[row, head, slot] = held.index[row, head, place].float()
 

@@ -63,7 +63,8 @@ class EMLLM(Recalling):
 
     Departures
     ----------
-    An event is as like a query as the likest of its tokens, where the paper has tokens chosen beforehand to represent it. The graph is
+    An event is as like the queries of a call as the one of its tokens to which they would attend most, where the paper sums
+    products with tokens chosen beforehand to represent it. The graph is
     that of one layer's keys, the middle one's, with negative products taken as none, and boundaries within one call are moved.
     Recalled entries all seem to lie right before the window.
     """
@@ -155,8 +156,10 @@ class EMLLM(Recalling):
     def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
         away = self.away(held) & held.valid
         events = held.mark("event").long()
-        # As like a call's queries as the likest of its tokens, over heads, groups and tokens
-        alike = scores.float().mean((2, 3)).masked_fill(~away, -torch.inf)
+        # What queries would attend to, not plain products, in which one head or one direction common to all drowns the rest
+        smallest = torch.finfo(torch.float32).min
+        shares = scores.float().masked_fill(~away[:, :, None, None], smallest).softmax(-1)
+        alike = shares.mean((2, 3)).masked_fill(~away, -torch.inf)
         chosen = torch.zeros_like(away)
         for row in range(away.shape[0]):
             chosen[row] = self._recall(row, held.layer, events[row], alike[row], away[row])

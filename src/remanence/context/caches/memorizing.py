@@ -86,20 +86,23 @@ class MemorizingTransformers(Recalling):
 
     def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
         """What the layer that looks up needs, as far as the others keep their windows."""
-        if not -len(layers) <= self.layer < len(layers):
-            raise UsageError(f"layer {self.layer} shall look up, and the model has {len(layers)}: name one of them")
-        others = len(layers) - 1
+        others, looks_up = len(layers) - 1, self._layer_of(layers)
         if not others:
             return [total]
-        needed = layers[self.layer].count + layers[self.layer].count // 8
+        needed = layers[looks_up].count + layers[looks_up].count // 8
         window = min(total // len(layers), self.smallest() + max(1, self.recent // 8))
         each = max(window, min(total // len(layers), (total - needed) // others))
         shares = [each] * len(layers)
-        shares[self.layer] = total - each * others
+        shares[looks_up] = total - each * others
         return shares
 
+    def _layer_of(self, layers: Sequence[Held]) -> int:
+        if not -len(layers) <= self.layer < len(layers):
+            raise UsageError(f"layer {self.layer} shall look up, and the model has {len(layers)}: name one of them")
+        return range(len(layers))[self.layer]
+
     def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
-        self._looks_up = range(len(layers))[self.layer]
+        self._looks_up = self._layer_of(layers)
         super().ended(layers, base, limit)
 
     def structure(self) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""Consolidation into modes against a loop over tokens; what the window opens; which modes give way."""
+
+import pytest
+import torch
+
+from remanence.context.caches.attention import Reading
+from remanence.context.caches.camelot import Camelot
+from remanence.context.caches.held import Held
+from remanence.context.caches.rotary import Rotary
+
+ROTARY = Rotary(torch.tensor([1.0, 0.1], dtype=torch.float64))
+SINKS, RECENT, READ = 1, 3, 16
+
+
+def alike_keys(seed=5):
+    """Keys near a few directions, so that some are alike, and values: each (1, 2, READ, features)."""
+    draw = torch.Generator().manual_seed(seed)
+    centres = torch.randn(3, 4, generator=draw)
+    chosen = torch.randint(3, (2, READ), generator=draw)
+    keys = centres[chosen] + 0.4 * torch.randn(2, READ, 4, generator=draw)
+    return keys[None], torch.randn(1, 2, READ, 3, generator=draw)
+
+
+def consolidated(keys, values, novelty, dtype=torch.float32):
+    """A layer whose middle went to the bank in two goes."""
+    policy = Camelot(novelty=novelty, recent=RECENT, sinks=SINKS)
+    held = Held(0, policy.marks, ROTARY)
+    for first, end in ((0, 9), (9, READ)):
+        at = torch.arange(first, end)
+        held.capacity = held.whole = end
+        held.append(ROTARY.turn(keys[:, :, first:end], at).to(dtype), values[:, :, first:end].to(dtype), at[None])
+        policy.ended([held], torch.tensor([end]), 512)
+    return policy, held
+
+
+def modes_by_loop(keys, values, novelty, head):
+    """Slot: its mean key and value, its tokens, and its latest token."""
+    modes = {}
+    for token in range(SINKS, READ - RECENT):
+        key, value = keys[0, head, token], values[0, head, token]
+        cosines = {slot: float(torch.cosine_similarity(key, mode[0], dim=0)) for slot, mode in modes.items()}
+        nearest = max(cosines, key=cosines.get, default=None)
+        if nearest is None or cosines[nearest] < novelty:
+            modes[token] = [key, value, 1, token]
+        else:
+            old_key, old_value, tokens, _ = modes[nearest]
+            modes[nearest] = [
+                (old_key * tokens + key) / (tokens + 1),
+                (old_value * tokens + value) / (tokens + 1),
+                tokens + 1,
+                token,
+            ]
+    return modes
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 0.06)])
+@pytest.mark.parametrize("novelty", [-1.0, 0.9, 1.0])
+def test_modes_are_those_of_a_loop(novelty, dtype, close):
+    keys, values = alike_keys()
+    policy, held = consolidated(keys, values, novelty, dtype)
+    sizes = set()
+    for head in range(2):
+        expected = modes_by_loop(keys, values, novelty, head)
+        there = (policy.away(held) & held.valid)[0, head].nonzero().flatten().tolist()
+        assert there == sorted(expected)
+        for slot in there:
+            key, value, tokens, latest = expected[slot]
+            assert torch.allclose(held.keys[0, head, slot].float(), key, atol=close)
+            assert torch.allclose(held.values[0, head, slot].float(), value, atol=close)
+            assert held.mark("tokens")[0, head, slot] == tokens
+            assert held.mark("touched")[0, head, slot] == latest
+            sizes.add(tokens)
+        assert sum(mode[2] for mode in expected.values()) == READ - RECENT - SINKS
+    assert sizes == {-1.0: {12}, 1.0: {1}}.get(novelty, sizes)
+    assert novelty != 0.9 or len(sizes) > 1
+
+
+def test_the_mode_that_was_added_to_longest_ago_gives_way_first():
+    keys, values = alike_keys()
+    policy, held = consolidated(keys, values, 0.9)
+    for head in range(2):
+        modes = modes_by_loop(keys, values, 0.9, head)
+        gone = policy.choose(held, held.count - 1)[1][0, head]
+        merged = [at for at in range(SINKS, READ - RECENT) if at not in modes]
+        # merged tokens left empty places, which are filled first
+        assert gone.tolist() == [merged[0]]
+        oldest = min(modes, key=lambda slot: modes[slot][3])
+        both = policy.choose(held, max(SINKS + RECENT, held.count - len(merged) - 1))[1][0, head].tolist()
+        assert both == sorted([*merged, oldest])
+
+
+def test_a_token_of_the_window_opens_the_mode_nearest_to_it_for_itself_and_what_follows():
+    keys, values = alike_keys()
+    policy, held = consolidated(keys, values, 0.9)
+    reading = Reading(None, None, 2, torch.tensor([[READ - 2, READ - 1]]))
+    scores = torch.zeros(1, 2, 1, 2, held.count)
+    found = policy.recalled(held, torch.zeros(1, 2, 2, 4), scores, reading)[0, :, 0]
+    window = [0, *range(READ - RECENT, READ)]
+    for head in range(2):
+        modes = modes_by_loop(keys, values, 0.9, head)
+        opened = [
+            max(modes, key=lambda slot: float(torch.cosine_similarity(keys[0, head, at], modes[slot][0], dim=0)))
+            for at in window
+        ]
+        # the last two tokens are the new ones
+        assert found[head, 0].nonzero().flatten().tolist() == sorted(set(opened[:-1]))
+        assert found[head, 1].nonzero().flatten().tolist() == sorted(set(opened))

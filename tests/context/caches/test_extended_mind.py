@@ -1,0 +1,50 @@
+"""Which entries each query of extended mind attends to, against a search of all."""
+
+import pytest
+import torch
+
+from remanence.context.caches.extended_mind import ExtendedMind
+from remanence.context.caches.held import PAD, Held
+
+COUNT, AWAY = 12, 7
+
+
+@pytest.fixture
+def held():
+    """Two heads of twelve entries, the first padding, seven more of them in the bank."""
+    draw = torch.Generator().manual_seed(3)
+    layer = Held(1, ExtendedMind.marks)
+    layer.capacity = layer.whole = COUNT
+    index = torch.tensor([[PAD, *range(COUNT - 1)]])
+    layer.append(*torch.randn(2, 1, 2, COUNT, 4, generator=draw), index)
+    layer.mark("away")[:, :, : AWAY + 1] = 1.0
+    return layer
+
+
+def asked(policy, held):
+    """What each of four query heads and three new tokens recalls, and the queries."""
+    query = torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(4))
+    scores = (query.view(1, 2, 6, 4) @ held.keys.transpose(2, 3)).view(1, 2, 2, 3, COUNT) * 4**-0.5
+    return policy.recalled(held, query, scores, None)[0], query[0]
+
+
+@pytest.mark.parametrize("similarity", [-1.0, 0.0, 0.4])
+@pytest.mark.parametrize("topk", [1, 3, 50])
+def test_the_most_alike_of_the_bank_are_recalled(held, topk, similarity):
+    found, query = asked(ExtendedMind(topk=topk, similarity=similarity), held)
+    some = 0
+    for head in range(4):
+        for token in range(3):
+            alike = {
+                at: float(torch.cosine_similarity(query[head, token], held.keys[0, head // 2, at], dim=0))
+                for at in range(1, AWAY + 1)
+            }
+            expected = sorted((at for at in alike if alike[at] >= similarity), key=lambda at: -alike[at])[:topk]
+            assert found[head // 2, head % 2, token].nonzero().flatten().tolist() == sorted(expected)
+            some += len(expected)
+    assert some
+
+
+def test_layers_below_the_first_recall_nothing(held):
+    assert bool(asked(ExtendedMind(first_layer=1, similarity=-1.0), held)[0].any())
+    assert not bool(asked(ExtendedMind(first_layer=2, similarity=-1.0), held)[0].any())
