@@ -135,6 +135,27 @@ def test_a_policy_of_ones_own(llama, tmp_path):
         rm.context.reopen(tmp_path / "named.safetensors", model=llama, policy=Every())
 
 
+def test_more_rows_share_the_budget_and_too_many_change_nothing(llama):
+    text = torch.arange(150)[None] % 40
+    cache = rm.context.cache("attention-sinks", model=llama, budget="40KB")
+    with cache.on(llama):
+        llama(text, past_key_values=cache)
+        alone = cache.counts[0]
+        cache.batch_repeat_interleave(3)
+        assert cache.nbytes <= 40_000
+        assert cache.counts[0] < alone / 2
+        llama(text[:, :20].repeat(3, 1), past_key_values=cache)
+        assert cache.nbytes <= 40_000
+        before = [*cache.counts]
+        with pytest.raises(BudgetError, match="sequence"):
+            cache.batch_repeat_interleave(100)
+        assert cache.counts == before
+        cache.batch_select_indices(torch.tensor([1]))
+        llama(text[:, :100], past_key_values=cache)
+        assert alone / 2 < cache.counts[0]
+        assert cache.nbytes <= 40_000
+
+
 @pytest.mark.parametrize("given", [{"tokens": "64"}, {"tokens": 64.0}, {"tokens": 64, "slack": 1.5}])
 def test_a_size_that_is_no_whole_number(llama, given):
     with pytest.raises(UsageError, match=r"expected (a whole number|1 or more)"):

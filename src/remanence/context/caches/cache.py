@@ -16,7 +16,7 @@ from remanence.context.caches.attention import Reading
 from remanence.context.caches.held import PAD, Held
 from remanence.context.caches.policy import Policy
 from remanence.context.caches.supported import Shape
-from remanence.errors import StateError, Unsupported, UsageError
+from remanence.errors import BudgetError, StateError, Unsupported, UsageError
 from remanence.state import write_state
 
 
@@ -309,12 +309,28 @@ class PolicyCache:
         self.policy.clear()
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """The batch becomes these rows of itself."""
+        """The batch becomes these rows of itself; where they are more, the budget holds fewer entries of each."""
+        if self.base is None:
+            return
+        changed = len(beam_idx) != len(self.base)
+        if changed:
+            self._recount(len(beam_idx))
         for held in self.held:
             held.take_rows(beam_idx)
-        if self.base is not None:
-            self.base = self.base.index_select(0, beam_idx.to(self.base.device))
+        self.base = self.base.index_select(0, beam_idx.to(self.base.device))
         self.policy.take_rows(beam_idx)
+        if changed:
+            self._settle(self.held)
+
+    def _recount(self, rows: int) -> None:
+        before = self._allowance.total
+        like = torch.empty(rows, self.shape.heads, 0, self.shape.features, dtype=self.shape.dtype)
+        self._allowance.total = 0
+        try:
+            self._plan(like, like)
+        except BudgetError:
+            self._allowance.total = before
+            raise
 
     batch_select_indices = reorder_cache
 
