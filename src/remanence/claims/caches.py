@@ -169,7 +169,7 @@ def answers(
     size = len(values[0])
     calls = [asked[:, :-1]]
     if apart:
-        calls = [asked[:, :-size], *asked[:, -size:-1].split(1, dim=1)]
+        calls = [asked[:, :-size], *(asked[:, k : k + 1] for k in range(asked.shape[1] - size, asked.shape[1] - 1))]
     with cache.on(model):
         logits = torch.cat([model(call, past_key_values=cache).logits for call in calls], 1)
     right: list[bool] = (logits[:, -size:].argmax(-1) == asked[:, -size:]).all(1).tolist()
