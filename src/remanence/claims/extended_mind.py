@@ -14,12 +14,12 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="recall",
-    settings={"extended-mind#one layer": {"first_layer": 3}},
+    settings={"extended-mind#last layer": {"first_layer": 3}},
     search={
         "extended-mind": {"recent": [64, 384]},
         "attention-sinks": {"sinks": [1, 4]},
     },
-    beside=("extended-mind#one layer",),
+    beside=("extended-mind#last layer",),
     how=HOW,
     equal=EQUAL,
     reduced=REDUCED.format(
