@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -11,13 +12,16 @@ import torch
 
 def folder(width: int = 16, layers: int = 2, positions: int = 256) -> str:
     """The folder of a Llama over bytes with weights drawn from one seed; it is made where it is not there yet."""
-    from transformers import LlamaConfig, LlamaForCausalLM, __version__
-
-    from remanence.models.byte_tokenizer import ByteTokenizer
-
-    named = f"remanence-test-lm-{width}-{layers}-{positions}-{__version__}-{torch.__version__}-{os.getuid()}"
+    named = (
+        f"remanence-test-lm-{width}-{layers}-{positions}-{version('transformers')}-{torch.__version__}-{os.getuid()}"
+    )
     place = Path(tempfile.gettempdir()) / named
     if not place.exists():
+        # Loaded only where the model is made: it takes seconds, in every process that a test starts
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        from remanence.models.byte_tokenizer import ByteTokenizer
+
         config = LlamaConfig(
             vocab_size=259,
             hidden_size=width,
