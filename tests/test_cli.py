@@ -294,7 +294,7 @@ def test_interrupting_says_how_to_go_on(tmp_path):
         "--learners",
         "naive",
         "--seeds",
-        "40",
+        "400",
         "--jobs",
         "1",
         "--probe-every",

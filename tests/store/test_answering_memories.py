@@ -59,10 +59,10 @@ def test_it_reads_what_it_finds_in_the_order_of_its_arrival_and_answers_from_tha
 
 
 def test_of_two_that_disagree_the_later_is_read_last(stream):
-    notes = ["The key of sisok is 1111.", "What a long week.", "The key of sisok is 2222."]
+    notes = ["The key of sisok is 1111.", "A long week.", "The key of sisok is 2222."]
     width = stream.shape[0]
     rows = pack([{"text": note} for note in notes], width)
-    asked = pack([{"question": "Question: The key of sisok is ", "length": 4}], width)
+    asked = pack([{"question": "The key of sisok is ", "length": 4}], width)
     learner = made(stream, "bm25", records=2)
     learner.learn(Experience(0, InMemory(rows, torch.zeros(3, dtype=torch.int64), ordered=True)))
     assert learner.predict(asked).texts == ("2222",)

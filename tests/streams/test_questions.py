@@ -107,7 +107,7 @@ def test_what_cannot_be_asked_is_said():
         (lambda: rm.streams.changing("facts", people=99), "people must be"),
         (lambda: rm.streams.parse("facts", ["held_out"]), "nothing can be held out"),
         (lambda: rm.make("er", rm.streams.parse("facts")), "does classification, regression"),
-        (lambda: rm.make("rag", rm.streams.split("digits")), "does retrieval"),
+        (lambda: rm.make("rag", rm.streams.split("digits")), "does answering, retrieval"),
     ):
         with pytest.raises(UsageError, match=says):
             wrong()

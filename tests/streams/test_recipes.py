@@ -38,7 +38,7 @@ def test_the_seed_reaches_scenarios_that_name_none_themselves() -> None:
 @pytest.mark.parametrize(
     ("scenarios", "message"),
     [
-        (["splt"], "there is no scenario 'splt': did you mean 'split'?"),
+        (["splt"], "there is no scenario 'splt': did you mean 'split'"),
         (["split:experience=3"], "has no option 'experience': did you mean 'experiences'?"),
         (["online:seed=1"], "has no option 'seed': it has none"),
         (["split:experiences=many"], "experiences must be a valid integer"),

@@ -165,7 +165,7 @@ def test_a_size_that_is_no_whole_number(llama, given):
 @pytest.mark.parametrize("policy", ["extended-mind", "memorizing-transformers", "camelot"])
 def test_an_attention_of_its_own_outside_the_block(llama, policy):
     cache = rm.context.cache(policy, model=llama, tokens=80)
-    with pytest.raises(UsageError, match=f"{policy} has an attention of its own"):
+    with pytest.raises(UsageError, match=f"the policy {policy} needs the model's queries"):
         llama(torch.ones(1, 3, dtype=torch.int64), past_key_values=cache)
 
 

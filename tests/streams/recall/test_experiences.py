@@ -52,7 +52,7 @@ def test_it_is_made_from_the_command_line_and_by_seed(data):
     other = rm.streams.parse("recall", ["planted:experiences=2,tokens=400,facts=2"], seed=5)
     assert texts_of(one) == texts_of(again) != texts_of(other)
     assert one.task == ("answering", "exact match")
-    assert len(rm.streams.parse("recall")) == 8
+    assert len(rm.streams.parse("recall")) == 12
 
 
 def test_a_part_of_its_questions_keeps_what_the_report_counts():

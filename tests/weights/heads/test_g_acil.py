@@ -38,9 +38,10 @@ def weights(learner: GACIL) -> dict[int, torch.Tensor]:
     return {label: learner.weight[:, column] for column, label in enumerate(learner.classes)}
 
 
+# Features are float32: some processors round a product of one row otherwise than one of many, and a small ridge enlarges it
 def close(one: dict[int, torch.Tensor], other: dict[int, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(
-        torch.allclose(one[label], other[label], rtol=1e-7, atol=1e-8) for label in one
+        torch.allclose(one[label], other[label], rtol=1e-4, atol=1e-5) for label in one
     )
 
 
@@ -85,7 +86,7 @@ def test_forgetting_equals_never_having_seen(n, seed, data):
     other = learned(x[~gone], y[~gone])
     assert receipt.complete and receipt.count == int(gone.sum())
     assert close(weights(learner), weights(other))
-    assert torch.allclose(learner.inverse, other.inverse, rtol=1e-6, atol=1e-8)
+    assert torch.allclose(learner.inverse, other.inverse, rtol=1e-4, atol=1e-5)
     counts = dict(zip(other.classes, other.counts.tolist(), strict=True))
     assert dict(zip(learner.classes, learner.counts.tolist(), strict=True)) == counts
 
