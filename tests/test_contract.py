@@ -11,18 +11,26 @@ import torch
 
 import remanence as rm
 import small_language_model
+import small_layered_model
 from remanence import systems
 from remanence.errors import Unsupported, UsageError
 from remanence.systems import all_systems, build, recipe_for
 
-# Cache policies share one learner, and what they keep is tested for each of them beside the caches: four stand for all
-STAND_FOR_ALL = ("attention-sinks", "sirllm", "think", "em-llm")
+# Cache policies share one learner and layers another, and what they keep is tested for each of them in its own file:
+# some stand for all
+STAND_FOR_ALL = ("attention-sinks", "sirllm", "think", "em-llm", "based", "ntm", "titans")
+
+
+def stood_for(card):
+    return (card.is_policy or card.is_layer) and card.name not in STAND_FOR_ALL
+
+
 NAMES = [
-    pytest.param(card.runnable, marks=pytest.mark.soak if card.is_policy and card.name not in STAND_FOR_ALL else ())
+    pytest.param(card.runnable, marks=pytest.mark.soak if stood_for(card) else ())
     for card in all_systems().values()
     if card.learns
 ]
-SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40, "language_model": small_language_model.folder()}
+SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40}
 
 
 def stream_for(name):
@@ -39,8 +47,13 @@ def stream_for(name):
 def make(name, seed=0):
     stream = stream_for(name)
     cards = systems.components(name)
-    known = {h.name for card in cards for h in card.hyperparameters} | {"lr"}
-    settings = {key: value for key, value in SMALL.items() if key in known}
+    # A layer's own were settled when the model around it was trained
+    known = {h.name for card in cards for h in card.hyperparameters if not card.is_layer} | {"lr"}
+    settings = {key: value for key, value in SMALL.items() if key in known and not cards[0].is_layer}
+    if cards[0].is_layer:
+        settings["language_model"] = small_layered_model.folder(name)
+    elif "language_model" in known:
+        settings["language_model"] = small_language_model.folder()
     return build(recipe_for(name, stream, model=SMALL["model"], seed=seed, settings=settings)), stream
 
 

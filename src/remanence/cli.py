@@ -193,7 +193,9 @@ def streams(
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="tiny-lm (minutes) or micro-lm (seconds).")] = "tiny-lm",
+    name: Annotated[
+        str, typer.Argument(help="tiny-lm (minutes), micro-lm (seconds), or tiny- and a memory layer.")
+    ] = "tiny-lm",
     threads: Annotated[Number, typer.Option(min=1, help="Threads; by default as torch decides.")] = None,
     examine: Annotated[bool, typer.Option("--examine", help="Then print perplexity and recall by distance.")] = False,
 ) -> None:
@@ -201,11 +203,14 @@ def prepare(
 
     The same command goes on where it was stopped; a model that is there is left alone.
     """
+    from remanence.context.layered import recipe
     from remanence.models.prepare import examine_command, prepare_command
+    from remanence.models.tiny_lm import RECIPES
 
-    prepare_command(name, threads)
+    wanted = RECIPES.get(name) or recipe(name)
+    prepare_command(wanted, threads)
     if examine:
-        examine_command(name)
+        examine_command(wanted)
 
 
 app.add_typer(store_app, name="store")

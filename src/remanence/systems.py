@@ -76,7 +76,8 @@ class System:
 
     @property
     def is_part(self) -> bool:
-        return self.learns and not self.is_memory and not self.is_policy and not hasattr(self.factory, "steps")
+        within = self.is_memory or self.is_policy or self.is_layer
+        return self.learns and not within and not hasattr(self.factory, "steps")
 
     @property
     def is_memory(self) -> bool:
@@ -87,6 +88,11 @@ class System:
     def is_policy(self) -> bool:
         """Whether it says what a cache keeps, and runs on a stream inside a `CacheLearner`."""
         return hasattr(self.factory, "worth")
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it is a memory layer, which runs on a stream inside a `LayerLearner`."""
+        return hasattr(self.factory, "state_bytes")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -112,6 +118,10 @@ class System:
             from remanence.context.kept import Kept
 
             known += hyperparameters(Kept)
+        if self.is_layer:
+            from remanence.context.layered.learner import ReadBy
+
+            known += hyperparameters(ReadBy)
         return known
 
     def check(self, settings: dict[str, Any]) -> None:
@@ -128,6 +138,16 @@ class System:
             own, kept = parted(settings)
             self.factory(**own)
             Kept(**kept)
+        elif self.is_layer:
+            from remanence.context.layered.learner import ReadBy
+
+            own = sorted(settings.keys() - {one.name for one in hyperparameters(ReadBy)})
+            if own:
+                raise UsageError(
+                    f"{own[0]} of {self.name} is settled when a language model around it is trained: prepare one with "
+                    "remanence.context.layered, and name it as language_model"
+                )
+            ReadBy(**settings)
         elif self.is_part or not self.learns:
             self.factory(**settings)
         else:
@@ -273,6 +293,10 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
         from remanence.context.learner import CacheLearner
 
         learner = CacheLearner.build(recipe, settings[0])
+    elif cards[0].is_layer:
+        from remanence.context.layered.learner import LayerLearner
+
+        learner = LayerLearner.build(recipe, settings[0])
     elif cards[0].is_part:
         network = (
             model
@@ -297,7 +321,12 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
 def _sized(card: System, recipe: Recipe) -> dict[str, Any]:
     """A component's settings; a memory whose size nobody gave starts as large as the budget could hold."""
     settings = dict(recipe.settings.get(card.name, {}))
-    if recipe.budget is not None and "size" not in settings and "size" in {h.name for h in card.hyperparameters}:
+    if (
+        recipe.budget is not None
+        and not card.is_layer
+        and "size" not in settings
+        and "size" in {h.name for h in card.hyperparameters}
+    ):
         settings["size"] = max(1, recipe.budget // max(1, math.prod(recipe.shape)))
     return settings
 

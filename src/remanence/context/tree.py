@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -50,6 +50,27 @@ def detach(state: State) -> State:
     return apply(state, lambda tensor: tensor.detach())
 
 
+def filled(state: State, tensors: Mapping[str, Tensor]) -> State:
+    """The same tree with other tensors, by the names that `leaves` gives.
+
+    Raises
+    ------
+    StateError
+        If the names, or the shape of a tensor, are not those of the tree.
+    """
+    known = {name: tensor.shape for name, tensor in leaves(state)}
+    if known != (given := {name: tensor.shape for name, tensor in tensors.items()}):
+        odd = sorted(name for name in known.keys() | given.keys() if known.get(name) != given.get(name))[0]
+        raise StateError(
+            f"the state's {odd} is {_told(given.get(odd))}, expected {_told(known.get(odd))}: give a state of the same layer"
+        )
+    return _build(_shape(state), "state", tensors)
+
+
+def _told(shape: Any) -> str:
+    return "missing" if shape is None else str(tuple(shape))
+
+
 def nbytes(state: State) -> int:
     """Bytes of all tensors; storage that several views share is counted once."""
     seen: dict[int, int] = {}
@@ -86,7 +107,7 @@ def _shape(state: State) -> Any:
     return None if state is None else "tensor"
 
 
-def _build(shape: Any, name: str, tensors: dict[str, Tensor]) -> State:
+def _build(shape: Any, name: str, tensors: Mapping[str, Tensor]) -> State:
     if isinstance(shape, list):
         return tuple(_build(part, f"{name}.{place}", tensors) for place, part in enumerate(shape))
     if isinstance(shape, dict):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from remanence.models.byte_tokenizer import BEGIN
 from remanence.randomness import derive
 from remanence.streams.recall.planted import PlantedText, planted
 
+Scores = Callable[[Tensor], Tensor]
+"""Of a model: from tokens (rows, length) to scores (rows, length, vocabulary) of what follows each."""
 _AT_ONCE = 8
 
 
 @torch.inference_mode()
-def perplexity(model: Any, text: str, *, length: int = 512) -> float:
+def perplexity(scores: Scores, text: str, *, length: int = 512) -> float:
     """The perplexity per byte of an ASCII text, read in pieces of ``length`` tokens that each begin anew.
 
     What does not fill a piece is left out.
@@ -26,14 +29,13 @@ def perplexity(model: Any, text: str, *, length: int = 512) -> float:
     wrong = 0.0
     for some in torch.split(pieces, _AT_ONCE):
         read = torch.cat([torch.full((len(some), 1), BEGIN), some[:, :-1]], 1)
-        scores = model(read, use_cache=False).logits.flatten(0, 1)
-        wrong += float(functional.cross_entropy(scores, some.flatten(), reduction="sum"))
+        wrong += float(functional.cross_entropy(scores(read).flatten(0, 1), some.flatten(), reduction="sum"))
     return math.exp(wrong / pieces.numel())
 
 
 @torch.inference_mode()
 def recall(
-    model: Any,
+    scores: Scores,
     seed: int,
     *,
     rows: int = 64,
@@ -55,7 +57,7 @@ def recall(
     for first in range(0, rows, _AT_ONCE):
         some = texts[first : first + _AT_ONCE]
         read = torch.tensor([[BEGIN, *one.text.encode("ascii")] for one in some])
-        guessed = model(read, use_cache=False).logits.argmax(-1)
+        guessed = scores(read).argmax(-1)
         for row, one in enumerate(some):
             for question in one.questions:
                 place = slice(question.answer_at, question.answer_at + len(question.fact.value))

@@ -13,8 +13,8 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
@@ -25,10 +25,8 @@ from torch.nn import functional
 from remanence.errors import Diverged
 from remanence.files import write_atomically
 from remanence.models.byte_tokenizer import ByteTokenizer
-from remanence.models.mimetic import begin
 from remanence.models.reading_matter import rows
-from remanence.models.tiny_lm import Recipe, recipe, transformers
-from remanence.randomness import derive, global_generator
+from remanence.models.recipe import CONFIGURATION, Recipe
 from remanence.state import read_state, write_state
 
 _CHECKPOINT = "training.safetensors"
@@ -57,7 +55,7 @@ def prepare(wanted: Recipe, *, checkpoint_every: float = 60.0) -> Iterator[Progr
     """
     wanted.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(wanted.folder / ".lock"):
-        if prepared(wanted):
+        if wanted.ready:
             return
         training = Training(wanted)
         checkpoint = wanted.folder / _CHECKPOINT
@@ -69,13 +67,8 @@ def prepare(wanted: Recipe, *, checkpoint_every: float = 60.0) -> Iterator[Progr
             if time.monotonic() - saved >= checkpoint_every:
                 training.save(checkpoint)
                 saved = time.monotonic()
-        _keep(training)
+        keep(wanted, training.model)
         checkpoint.unlink(missing_ok=True)
-
-
-def prepared(wanted: Recipe) -> bool:
-    """Whether the model is there."""
-    return (wanted.folder / "config.json").exists()
 
 
 class Training:
@@ -83,10 +76,7 @@ class Training:
 
     def __init__(self, wanted: Recipe) -> None:
         self.recipe = wanted
-        with global_generator(derive(wanted.seed, "weights")):
-            self.model: Any = transformers().LlamaForCausalLM(wanted.config())
-        begin(self.model, wanted.seed)
-        self.model.train()
+        self.model = wanted.build().train()
         parameters = dict(self.model.named_parameters())
         matrices = [value for name, value in parameters.items() if value.dim() == 2 and "embed" not in name]
         others = [value for name, value in parameters.items() if not (value.dim() == 2 and "embed" not in name)]
@@ -98,7 +88,7 @@ class Training:
         """One update; its loss."""
         length, count = self._stage()
         given = rows(self.recipe.seed, self.update, count, length, self.recipe.mix)
-        scores = self.model(given.tokens[:, :-1], use_cache=False).logits
+        scores = self.recipe.scores(self.model, given.tokens[:, :-1])
         wrong = functional.cross_entropy(scores.flatten(0, 1), given.tokens[:, 1:].flatten(), reduction="none")
         weights = given.weights.flatten()
         loss = (wrong * weights).sum() / weights.sum()
@@ -146,27 +136,25 @@ class Training:
         self.update = structure["update"]
 
 
-def _keep(training: Training) -> None:
-    """Put the finished model into its folder; the configuration comes last, and says that it is whole."""
-    folder = training.recipe.folder
-    plain = {name: value for name, value in training.model.state_dict().items() if name != "lm_head.weight"}
-    write_atomically(folder / "model.safetensors", save(plain, metadata={"format": "pt"}))
-    write_atomically(folder / "recipe.json", json.dumps(asdict(training.recipe), indent=1) + "\n")
-    ByteTokenizer().save_pretrained(folder)
-    write_atomically(folder / "config.json", training.model.config.to_json_string())
+def keep(wanted: Recipe, model: nn.Module) -> None:
+    """Put a finished model into its recipe's folder; the configuration comes last, and says that it is whole."""
+    weights, configuration = wanted.kept(model)
+    write_atomically(wanted.folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
+    write_atomically(wanted.folder / "recipe.json", json.dumps(asdict(wanted), indent=1) + "\n")
+    ByteTokenizer().save_pretrained(wanted.folder)
+    write_atomically(wanted.folder / CONFIGURATION, configuration)
 
 
-def prepare_command(name: str, threads: int | None) -> None:
+def prepare_command(wanted: Recipe, threads: int | None) -> None:
     """What `remanence prepare` does: train with a progress bar, and say where the model lies."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    wanted = recipe(name)
     console = Console(stderr=True)
     if threads is not None:
         torch.set_num_threads(threads)
-    if prepared(wanted):
+    if wanted.ready:
         print(wanted.folder)
         return
     columns = (
@@ -176,25 +164,24 @@ def prepare_command(name: str, threads: int | None) -> None:
         TextColumn("loss {task.fields[loss]}"),
     )
     with Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
-        shown = bar.add_task(name, total=wanted.updates, loss="…")
+        shown = bar.add_task(wanted.name, total=wanted.updates, loss="…")
         for progress in prepare(wanted):
             bar.update(shown, completed=progress.update, loss=f"{progress.loss:.3f}")
     print(wanted.folder)
 
 
-def examine_command(name: str) -> None:
+def examine_command(wanted: Recipe) -> None:
     """What `remanence prepare --examine` adds: perplexity of held-out text, and recall by distance."""
     from remanence.models.examine import by_distance, perplexity, recall
-    from remanence.models.tiny_lm import tiny_lm
     from remanence.streams.shakespeare import tiny_shakespeare
 
-    model = tiny_lm(name).model
-    longest = model.config.max_position_embeddings
-    found = perplexity(model, tiny_shakespeare(held_out=True), length=longest)
+    scores = partial(wanted.scores, wanted.load())
+    longest = wanted.longest
+    found = perplexity(scores, tiny_shakespeare(held_out=True), length=longest)
     print(f"perplexity per byte of held-out Shakespeare: {found:.3f}")
     edges = tuple(range(longest // 8, longest + 1, longest // 8))
     for revisions in (0, 2):
-        given = recall(model, 0, rows=64, length=longest - 1, facts=max(1, longest // 128), revisions=revisions)
+        given = recall(scores, 0, rows=64, length=longest - 1, facts=max(1, longest // 128), revisions=revisions)
         print(f"planted facts recalled, {revisions} revisions in a text:")
         for edge, share, count in by_distance(given, edges):
             print(f"  up to {edge:4d} bytes ago: {share:6.1%} of {count}")

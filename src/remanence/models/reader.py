@@ -51,7 +51,7 @@ class Reader:
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
-        self.positions: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.positions: int | None = getattr(getattr(model, "config", None), "max_position_embeddings", None)
 
     def tokens(self, text: str, *, beginning: bool = True) -> list[int]:
         """A text as tokens, with the tokenizer's marks where it is the beginning of what is read."""

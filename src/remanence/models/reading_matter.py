@@ -13,7 +13,7 @@ from torch import Tensor
 
 from remanence.models.byte_tokenizer import BEGIN, PAD
 from remanence.randomness import derive, generator
-from remanence.streams.recall.planted import planted
+from remanence.streams.recall.planted import draw_names, draw_values, planted
 from remanence.streams.shakespeare import tiny_shakespeare
 
 ANSWER = 4.0
@@ -43,7 +43,7 @@ def rows(seed: int, update: int, count: int, length: int, mix: Mapping[str, floa
     count, length:
         How many rows, and of how many tokens that something is to follow.
     mix:
-        The share of each kind of text: ``shakespeare``, ``planted``, ``pairs`` and ``copy``.
+        The share of each kind of text: ``shakespeare``, ``planted``, ``notes``, ``pairs`` and ``copy``.
     """
     draw = generator(seed, "kinds", update)
     kinds = torch.multinomial(torch.tensor(list(mix.values())), count, replacement=True, generator=draw).tolist()
@@ -119,6 +119,24 @@ def _pairs(size: int, seed: int) -> Text:
     return "".join(parts)[:size], torch.cat(counts)[:size]
 
 
+def _notes(size: int, seed: int) -> Text:
+    """Lines of a few names and their values, as planted notes have them and with nothing between, again and again."""
+    draw = generator(seed, "notes")
+    few = int(torch.randint(2, 9, (1,), generator=draw))
+    facts = [(name, value) for name, value in zip(draw_names(few, draw), draw_values(few, draw), strict=True)]
+    parts: list[str] = []
+    counts: list[Tensor] = []
+    known: set[str] = set()
+    while sum(map(len, parts)) < size:
+        name, value = facts[int(torch.randint(few, (1,), generator=draw))]
+        parts.append(f"{name}={value}.\n")
+        line = torch.full((len(parts[-1]),), GUESS)
+        line[len(name) + 1 : len(name) + 1 + len(value)] = ANSWER if name in known else GUESS
+        counts.append(line)
+        known.add(name)
+    return "".join(parts)[:size], torch.cat(counts)[:size]
+
+
 def _copy(size: int, seed: int) -> Text:
     """Random letters, and then the same again and again."""
     draw = generator(seed, "copy")
@@ -131,4 +149,4 @@ def _copy(size: int, seed: int) -> Text:
     return (piece * (size // period + 1))[:size], counts
 
 
-_TEXTS = {"shakespeare": _shakespeare, "planted": _planted, "pairs": _pairs, "copy": _copy}
+_TEXTS = {"shakespeare": _shakespeare, "planted": _planted, "pairs": _pairs, "copy": _copy, "notes": _notes}

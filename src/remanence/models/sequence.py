@@ -24,6 +24,8 @@ class SequenceModel(nn.Module):
         One layer a block, ``mixer(x, state) -> (y, state)`` with x and y (batch, length, width).
     expansion:
         Hidden width of the feed-forward layers as a multiple of `width`; 0 for none.
+    embedding:
+        What turns tokens into features (batch, length, width); by default it is learned, one vector a token.
 
     Example
     -------
@@ -33,12 +35,19 @@ class SequenceModel(nn.Module):
     (2, 5, 16)
     """
 
-    def __init__(self, vocabulary: int, width: int, mixers: Sequence[nn.Module], *, expansion: int = 2) -> None:
+    def __init__(
+        self,
+        vocabulary: int,
+        width: int,
+        mixers: Sequence[nn.Module],
+        *,
+        expansion: int = 2,
+        embedding: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         if vocabulary < 2 or not mixers:
             raise UsageError("a sequence model needs at least two tokens and one mixing layer")
-        self.embedding = nn.Embedding(vocabulary, width)
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.embedding = _embedding(vocabulary, width) if embedding is None else embedding
         self.mixers = nn.ModuleList(mixers)
         self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-6) for _ in mixers)
         self.feeds = nn.ModuleList(_feed(width, expansion) for _ in mixers)
@@ -55,6 +64,12 @@ class SequenceModel(nn.Module):
             x = x + mixed
             x = x + feed(x)
         return self.head(self.last(x)), tuple(after)
+
+
+def _embedding(vocabulary: int, width: int) -> nn.Module:
+    made = nn.Embedding(vocabulary, width)
+    nn.init.normal_(made.weight, std=0.02)
+    return made
 
 
 def _feed(width: int, expansion: int) -> nn.Module:

@@ -6,77 +6,67 @@ them on this machine, so that memories can be tried where no hub can be reached.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
+from torch import Tensor
 
-from remanence.cache import cache_folder
-from remanence.errors import MissingExtra, StateError, UsageError, nearest
+from remanence.errors import MissingExtra, UsageError, nearest
 from remanence.models.byte_tokenizer import BEGIN, END, FILE, PAD, VOCABULARY, ByteTokenizer
+from remanence.models.mimetic import begin
+from remanence.models.recipe import Recipe
+from remanence.randomness import derive, global_generator
 
-FORMAT = 1
-"""Raised when the same recipe would give another model (its kinds of text changed, say), so that it is trained anew."""
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that a small language model follows from.
+@dataclass(frozen=True, kw_only=True)
+class LlamaRecipe(Recipe):
+    """All that a small Llama follows from.
 
     Parameters
     ----------
-    name:
-        What it is called.
     layers, width, heads, groups, intermediate:
         Of the Llama: blocks, features, query heads, key-value heads, and hidden width of the feed-forward layers.
     positions, base:
         The longest text that it is trained on, and the base of its rotary positions.
-    stages:
-        Pairs of a text length and the number of updates at it, from short to long.
-    tokens:
-        In one update.
-    mix:
-        The share of each kind of text (see `remanence.models.reading_matter`).
-    rate, warm_up, decay:
-        The largest learning rate (it falls along a cosine to a twentieth), the updates in which it rises, and the
-        weight decay.
-    seed:
-        From which weights and texts are drawn.
+
+    The others are those of `Recipe`.
     """
 
-    name: str
     layers: int
     width: int
     heads: int
     groups: int
     intermediate: int
     positions: int
-    stages: tuple[tuple[int, int], ...]
-    tokens: int
     base: float = 1e6
-    mix: dict[str, float] = field(
-        default_factory=lambda: {"shakespeare": 0.35, "planted": 0.4, "pairs": 0.2, "copy": 0.05}
-    )
-    rate: float = 2e-3
-    warm_up: int = 20
-    decay: float = 0.05
-    seed: int = 0
+
+    def build(self) -> Any:
+        with global_generator(derive(self.seed, "weights")):
+            model = transformers().LlamaForCausalLM(self.config())
+        begin(model, self.seed)
+        return model
+
+    def scores(self, model: Any, tokens: Tensor) -> Tensor:
+        found: Tensor = model(tokens, use_cache=False).logits
+        return found
+
+    def kept(self, model: Any) -> tuple[dict[str, Tensor], str]:
+        plain = {name: value for name, value in model.state_dict().items() if name != "lm_head.weight"}
+        return plain, model.config.to_json_string()
+
+    def load(self) -> Any:
+        transformers()
+        self.check_ready()
+        with _quiet():
+            return _from_folder(self.folder).model
 
     @property
-    def updates(self) -> int:
-        """How many updates there are in all."""
-        return sum(count for _, count in self.stages)
-
-    @property
-    def folder(self) -> Path:
-        """Where the model lies in the library's cache; another recipe has another place."""
-        told = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
-        return cache_folder() / "models" / f"{self.name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    def longest(self) -> int:
+        return self.positions
 
     def config(self) -> Any:
         """Its ``LlamaConfig``."""
@@ -100,15 +90,25 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("tiny-lm", 4, 128, 4, 2, 352, 512, stages=((128, 200), (256, 500), (512, 900)), tokens=1024),
-        Recipe(
-            "micro-lm",
-            2,
-            32,
-            2,
-            1,
-            88,
-            128,
+        LlamaRecipe(
+            name="tiny-lm",
+            layers=4,
+            width=128,
+            heads=4,
+            groups=2,
+            intermediate=352,
+            positions=512,
+            stages=((128, 200), (256, 500), (512, 900)),
+            tokens=1024,
+        ),
+        LlamaRecipe(
+            name="micro-lm",
+            layers=2,
+            width=32,
+            heads=2,
+            groups=1,
+            intermediate=88,
+            positions=128,
             stages=((64, 20), (128, 20)),
             tokens=512,
             mix={"pairs": 0.6, "copy": 0.4},
@@ -118,7 +118,7 @@ RECIPES = {
 }
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: str) -> LlamaRecipe:
     """One of the library's own models as a recipe."""
     if name not in RECIPES:
         raise UsageError(f"there is no model {name!r} to prepare: {nearest(name, RECIPES)}")
@@ -164,12 +164,7 @@ def tiny_lm(name: str = "tiny-lm") -> LanguageModel:
     >>> tokenizer.decode(model.generate(**read, max_new_tokens=4)[0, -4:])  # doctest: +SKIP
     '37km'
     """
-    wanted = recipe(name)
-    transformers()
-    if not (wanted.folder / "config.json").exists():
-        raise StateError(f"{name} has not been trained on this machine yet: run `remanence prepare {name}`")
-    with _quiet():
-        return _from_folder(wanted.folder)
+    return LanguageModel(recipe(name).load(), ByteTokenizer())
 
 
 @contextmanager

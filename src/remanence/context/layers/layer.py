@@ -24,8 +24,8 @@ class MemoryLayer(nn.Module):
         Features of an input and of an output (1 or more).
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset()
-    """None: a layer learns from no stream by itself."""
+    tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
+    """Inside a language model that reads with it, see `remanence.context.layered`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

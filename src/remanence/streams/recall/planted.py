@@ -153,8 +153,8 @@ def planted(
     ('Question: the key of lijed=', '37km')
     """
     draw = generator(seed, "planted")
-    names = _names(facts, draw) if facts > 0 else []
-    values = _values(facts + revisions, draw) if facts + revisions > 0 else []
+    names = draw_names(facts, draw) if facts > 0 else []
+    values = draw_values(facts + revisions, draw) if facts + revisions > 0 else []
     room = length - _NOTE * (facts + revisions) - _QUESTION * questions
     if facts < 1 or revisions < 0 or not 0 <= questions <= facts or room < 0:
         raise UsageError(
@@ -217,8 +217,8 @@ Event = tuple[int, bool, str]
 """A place in the filler, whether a note (or else a question) stands there, and of which name."""
 
 
-def _names(count: int, draw: torch.Generator) -> list[str]:
-    """Names of five letters, all different, and in their last two letters too as long as there are enough."""
+def draw_names(count: int, draw: torch.Generator) -> list[str]:
+    """Names of notes: five letters, all different, and in their last two letters too as long as there are enough."""
     letters = [_CONSONANTS, _VOWELS, _CONSONANTS]
     endings = [vowel + consonant for vowel in _VOWELS for consonant in _CONSONANTS]
     most = len(endings) ** 2 * len(_CONSONANTS)
@@ -232,7 +232,7 @@ def _names(count: int, draw: torch.Generator) -> list[str]:
     return list(found)
 
 
-def _values(count: int, draw: torch.Generator) -> list[str]:
+def draw_values(count: int, draw: torch.Generator) -> list[str]:
     """Values of four letters and digits, all different."""
     found: dict[str, None] = {}
     while len(found) < count:

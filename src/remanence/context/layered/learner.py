@@ -1,0 +1,148 @@
+"""A memory layer as a learner: a language model around it reads what arrives, and answers from the layer's state.
+
+What is remembered lies in the state alone: the weights were trained before on other texts, and never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from remanence.context import tree
+from remanence.context.layered.recipe import layered
+from remanence.errors import BudgetError
+from remanence.footprint import format_bytes
+from remanence.hyperparameters import validated
+from remanence.learner import Answer, Learner, Recipe, Update
+from remanence.models.byte_tokenizer import ByteTokenizer
+from remanence.models.reader import Reader, answered, question_of
+from remanence.streams.written import unpack
+
+if TYPE_CHECKING:
+    from remanence.streams.experience import Experience
+
+
+class ReadBy:
+    """The setting that every memory layer has where it is run as a learner.
+
+    Example
+    -------
+    >>> ReadBy(language_model="micro-based").language_model
+    'micro-based'
+    """
+
+    @validated
+    def __init__(
+        self,
+        *,
+        language_model: Annotated[
+            str | None, Field(description="the model around the layer, by name or folder; else tiny- and its name")
+        ] = None,
+    ) -> None:
+        self.language_model = language_model
+
+
+class LayeredReader(Reader):
+    """Reads with a language model around a memory layer; what a cache is to others is here the layer's state."""
+
+    def logits(self, tokens: Tensor, cache: Any = None, weights: Mapping[str, Tensor] | None = None) -> tuple[Any, Any]:
+        found = self.model(tokens[None], cache)
+        return found[0], found[1]
+
+
+class LayerLearner(Learner):
+    """Reads a stream of lines into the state of a memory layer, and answers each question from that state.
+
+    Parameters
+    ----------
+    layer:
+        Which memory layer, by name.
+    language_model:
+        A trained language model around it, as `layered` takes them.
+    budget:
+        The most bytes that the state may have.
+    seed:
+        Unused: nothing is drawn.
+
+    Raises
+    ------
+    BudgetError
+        If the state is larger than the budget: its size is the layer's, and does not follow from a budget.
+    """
+
+    tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
+    takes: ClassVar[frozenset[str] | None] = frozenset()
+    kind: ClassVar[str] = "activations"
+    batch_size = 1
+    probes = 1
+
+    def __init__(self, layer: str, language_model: str, *, budget: int | None = None, seed: int = 0) -> None:
+        super().__init__(seed=seed)
+        model = layered(language_model, layer)
+        # In a tuple, so that the weights are no part of the memory
+        self._reader: tuple[Reader, ...] = (LayeredReader(model, ByteTokenizer()),)
+        with torch.no_grad():
+            self.state: tree.State = tree.apply(model.initial(1), torch.clone)
+        self.seen = 0
+        size = tree.nbytes(self.state)
+        if budget is not None and size > budget:
+            raise BudgetError(
+                f"the state of {layer} takes {format_bytes(size)}, more than the budget of {format_bytes(budget)}: raise "
+                "the budget, or prepare a model around a smaller layer"
+            )
+
+    @classmethod
+    def build(cls, recipe: Recipe, settings: dict[str, Any]) -> Self:
+        """Build from a recipe."""
+        name = ReadBy(**settings).language_model or f"tiny-{recipe.system}"
+        return cls(recipe.system, name, budget=recipe.budget, seed=recipe.seed)
+
+    @property
+    def reader(self) -> Reader:
+        """The language model, which is no part of the memory."""
+        return self._reader[0]
+
+    # Learning
+
+    def _steps(self, experience: Experience, start: int) -> Iterator[Update]:
+        for place in range(start, len(experience.examples)):
+            rows = experience.examples.learn(torch.tensor([place]))
+            line = f"{unpack(rows.x)[0]['text'].rstrip()}\n"
+            tokens = self.reader.tokens(line, beginning=self.seen == 0)
+            with torch.no_grad():
+                _, state = self.reader.logits(torch.tensor(tokens), self.state)
+            # Of its own, so that no view holds on to what was computed on the way
+            self.state = tree.apply(state, torch.clone)
+            self.seen += len(tokens)
+            yield Update(examples=1, forwards=1)
+
+    # Answering
+
+    def _answer(self, x: Tensor, task: int | None) -> Answer:
+        replies = []
+        for row in unpack(x):
+            question, length = question_of(row)
+            tokens = self.reader.tokens(question, beginning=self.seen == 0)
+            replies.append(self.reader.go_on(tokens, length, cache=self.state))
+        return answered(replies)
+
+    # What it costs, keeping and coming back
+
+    def _held(self) -> Iterator[tuple[str, Tensor]]:
+        yield from (("activations", tensor) for _, tensor in tree.leaves(self.state))
+        for tensors, _ in self._snapshots.values():
+            yield from (("snapshots", tensor) for tensor in tensors.values())
+
+    def structure(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return dict(tree.leaves(self.state)), self.structure()
+
+    def _set_state(self, tensors: dict[str, Tensor], structure: dict[str, Any]) -> None:
+        self.seen = int(structure["seen"])
+        self.state = tree.filled(self.state, tensors)
