@@ -203,11 +203,10 @@ def prepare(
 
     The same command goes on where it was stopped; a model that is there is left alone.
     """
-    from remanence.context.layered import recipe
+    from remanence.context.layered import prepared
     from remanence.models.prepare import examine_command, prepare_command
-    from remanence.models.tiny_lm import RECIPES
 
-    wanted = RECIPES.get(name) or recipe(name)
+    wanted = prepared(name)
     prepare_command(wanted, threads)
     if examine:
         examine_command(wanted)

@@ -139,15 +139,9 @@ class System:
             self.factory(**own)
             Kept(**kept)
         elif self.is_layer:
-            from remanence.context.layered.learner import ReadBy
+            from remanence.context.layered.learner import read_by
 
-            own = sorted(settings.keys() - {one.name for one in hyperparameters(ReadBy)})
-            if own:
-                raise UsageError(
-                    f"{own[0]} of {self.name} is settled when a language model around it is trained: prepare one with "
-                    "remanence.context.layered, and name it as language_model"
-                )
-            ReadBy(**settings)
+            read_by(self.name, settings)
         elif self.is_part or not self.learns:
             self.factory(**settings)
         else:

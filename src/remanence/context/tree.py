@@ -62,7 +62,7 @@ def filled(state: State, tensors: Mapping[str, Tensor]) -> State:
     if known != (given := {name: tensor.shape for name, tensor in tensors.items()}):
         odd = sorted(name for name in known.keys() | given.keys() if known.get(name) != given.get(name))[0]
         raise StateError(
-            f"the state's {odd} is {_told(given.get(odd))}, expected {_told(known.get(odd))}: give a state of the same layer"
+            f"{odd} is {_told(given.get(odd))}, expected {_told(known.get(odd))}: give a state of the same layer"
         )
     return _build(_shape(state), "state", tensors)
 

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from remanence.context import tree
 from remanence.context.layered.recipe import layered
-from remanence.errors import BudgetError
+from remanence.errors import BudgetError, Unsupported, UsageError
 from remanence.footprint import format_bytes
-from remanence.hyperparameters import validated
-from remanence.learner import Answer, Learner, Recipe, Update
+from remanence.hyperparameters import hyperparameters, validated
+from remanence.learner import Answer, Learner, Recipe, Request, Update
+from remanence.learner import Removal as Outcome
 from remanence.models.byte_tokenizer import ByteTokenizer
 from remanence.models.reader import Reader, answered, question_of
 from remanence.streams.written import unpack
@@ -44,6 +45,23 @@ class ReadBy:
         ] = None,
     ) -> None:
         self.language_model = language_model
+
+
+def read_by(layer: str, settings: dict[str, Any]) -> str:
+    """The language model that settings ask for.
+
+    Raises
+    ------
+    UsageError
+        If they set a hyperparameter of the layer itself.
+    """
+    own = sorted(settings.keys() - {one.name for one in hyperparameters(ReadBy)})
+    if own:
+        raise UsageError(
+            f"{own[0]} of {layer} is settled when a language model around it is trained: prepare one with "
+            "remanence.context.layered, and name it as language_model"
+        )
+    return ReadBy(**settings).language_model or f"tiny-{layer}"
 
 
 class LayeredReader(Reader):
@@ -98,8 +116,7 @@ class LayerLearner(Learner):
     @classmethod
     def build(cls, recipe: Recipe, settings: dict[str, Any]) -> Self:
         """Build from a recipe."""
-        name = ReadBy(**settings).language_model or f"tiny-{recipe.system}"
-        return cls(recipe.system, name, budget=recipe.budget, seed=recipe.seed)
+        return cls(recipe.system, read_by(recipe.system, settings), budget=recipe.budget, seed=recipe.seed)
 
     @property
     def reader(self) -> Reader:
@@ -129,6 +146,14 @@ class LayerLearner(Learner):
             tokens = self.reader.tokens(question, beginning=self.seen == 0)
             replies.append(self.reader.go_on(tokens, length, cache=self.state))
         return answered(replies)
+
+    # Forgetting
+
+    def _forget(self, request: Request) -> tuple[dict[str, Outcome], int, str]:
+        raise Unsupported(
+            "single rows cannot be removed from the state of a layer, which mixes all that it read: begin with a new "
+            "learner, and give it what shall stay"
+        )
 
     # What it costs, keeping and coming back
 

@@ -17,6 +17,7 @@ from remanence.context.layered.model import LayeredLM
 from remanence.context.layered.start import begin
 from remanence.errors import UsageError, nearest
 from remanence.models.recipe import CONFIGURATION, Recipe
+from remanence.models.tiny_lm import RECIPES
 from remanence.randomness import derive, global_generator
 
 _KIND = "remanence layered"
@@ -40,12 +41,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mixture-of-memories": {"key_dim": 96, "value_dim": 32, "convolution": 0},
     "relational-memory-core": {"slots": 8},
     "stanhop": {"slots": 256},
-    "titans": {"memory_width": 64, "convolution": 0},
+    # Two layers of memory that decay slowly overshoot, and end in NaN
+    "titans": {"memory_width": 64, "memory_layers": 1, "largest_step": 0.1, "convolution": 0},
 }
 """Hyperparameters of layers, where the tiny model has others than the defaults."""
 
 _STEPWISE = {"stages": ((64, 400), (128, 300), (256, 100)), "rate": 3e-3}
-TRAINING: dict[str, dict[str, Any]] = {"ntm": _STEPWISE, "relational-memory-core": _STEPWISE}
+TRAINING: dict[str, dict[str, Any]] = {
+    "ntm": _STEPWISE,
+    "relational-memory-core": _STEPWISE,
+    "titans": {"rate": 3e-3},
+}
 """What the training of the tiny model has otherwise: shorter texts where a layer takes position after position."""
 
 
@@ -136,6 +142,21 @@ def recipe(name: str, **settings: Any) -> LayeredRecipe:
 def names() -> list[str]:
     """The models that can be prepared."""
     return [f"{size}-{layer}" for layer in layers() for size in SIZES]
+
+
+def prepared(name: str) -> Recipe:
+    """The recipe of any of the library's own language models, around a memory layer or not.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    if name not in names():
+        raise UsageError(f"there is no model {name!r} to prepare: {nearest(name, [*RECIPES, *names()])}")
+    return recipe(name)
 
 
 def layered(name: str, layer: str) -> LayeredLM:
