@@ -143,7 +143,8 @@ def test_answers_before_anything_was_learned(name):
 
 
 def load_what_takes_seconds():
-    importlib.import_module("transformers.models.llama")
+    for module in ("transformers.models.llama.modeling_llama", "sklearn.datasets", "torch._dynamo"):
+        importlib.import_module(module)
     torch.set_num_threads(1)
 
 
