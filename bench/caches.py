@@ -117,7 +117,7 @@ def decode(net: Any, name: str, turns: int) -> dict[str, Any]:
     """A step with a full policy, and with as many entries in a plain cache."""
     ours = Bounded(net, name, ENTRIES)
     figures = _paired(ours, Whole(net, round(ours.level), ours.slack), turns)
-    target = WANTED_WITH_MORE if ours.cache.policy.needs else WANTED
+    target = WANTED_WITH_MORE if ours.cache.policy.sees else WANTED
     return _row(f"decode step, {name} / DynamicCache of as many entries", *figures, "µs", turns, target)
 
 

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Before transformers is loaded: a model that is not there must not be looked for on a network, again and again
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import pytest
 import torch
 from hypothesis import settings

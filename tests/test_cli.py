@@ -53,7 +53,7 @@ def test_the_same_command_prints_the_finished_report(finished):
 
 def test_a_configuration_file_repeats_the_run_exactly(finished):
     place, _ = finished
-    again = remanence("run", "--config", "done/config.toml", "--out", "again", "--json", cwd=place)
+    again = remanence("run", "--config", "done/config.toml", "--out", "again", "--jobs", "1", "--json", cwd=place)
     assert again.returncode == 0, again.stderr
     first = json.loads((place / "done" / "results.json").read_text())
     second = json.loads(again.stdout)

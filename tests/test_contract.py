@@ -1,10 +1,10 @@
 """What holds for every registered system, whatever it is."""
 
 import hashlib
+import importlib
 import itertools
-import subprocess
-import sys
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -155,29 +155,39 @@ def test_answers_before_anything_was_learned(name):
     assert (answer.labels == -1).all()
 
 
-RESUME = """
-import sys, torch
-sys.path.insert(0, {tests!r})
-from test_contract import *
-torch.set_num_threads(1)
-learner = rm.load({path!r})
-stream = stream_for({name!r})
-go_on(learner, stream, {at!r}, {updates!r})
-print(fingerprint(learner))
-"""
+def load_what_takes_seconds():
+    for module in ("transformers.models.llama.modeling_llama", "sklearn.datasets", "torch._dynamo"):
+        importlib.import_module(module)
+    torch.set_num_threads(1)
+
+
+def resume(name, path, at, updates):
+    learner = rm.load(path)
+    go_on(learner, stream_for(name), at, updates)
+    return fingerprint(learner)
+
+
+def in_a_child(*given):
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as child:
+        return child.submit(resume, *given).result()
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """A process begun anew that only loads code; whatever it is asked runs in a child, which has learned nothing yet."""
+    begun_anew = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=begun_anew, initializer=load_what_takes_seconds) as process:
+        yield process
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_resumed_in_a_new_process_it_goes_on_to_the_bit(name, tmp_path):
+def test_resumed_in_a_new_process_it_goes_on_to_the_bit(name, tmp_path, elsewhere):
     learner, stream = make(name)
     at = advance(learner, stream, 47)
     path = tmp_path / "learner.safetensors"
     learner.save(path)
     go_on(learner, stream, at, 20)
-    code = RESUME.format(tests=str(Path(__file__).parent), path=str(path), name=name, at=at, updates=20)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == fingerprint(learner)
+    assert elsewhere.submit(in_a_child, name, path, at, 20).result() == fingerprint(learner)
 
 
 @pytest.mark.parametrize("name", NAMES)

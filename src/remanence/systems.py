@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import math
@@ -164,22 +165,22 @@ def system(name: str, **card: Any) -> Callable[[Kind], Kind]:
 def all_systems() -> dict[str, System]:
     """Every system by name. Its file is found by lying in one of the rooms; nothing lists it."""
     for place in PLACES:
-        try:
-            package = importlib.import_module(f"remanence.{place}")
-        except ModuleNotFoundError as error:
-            if error.name != f"remanence.{place}":
-                raise
-            continue
-        for found in pkgutil.walk_packages(package.__path__, f"remanence.{place}."):
-            importlib.import_module(found.name)
+        _load(f"remanence.{place}")
     return dict(sorted(_SYSTEMS.items()))
+
+
+@functools.cache
+def _load(package: str) -> None:
+    """Import every file of a package, once: looking through the folders again takes longer than building a learner."""
+    for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        # What a store lies in holds no system, and needs a database's own packages
+        if not found.name.startswith("remanence.store.database."):
+            importlib.import_module(found.name)
 
 
 def in_room(package: str) -> dict[str, System]:
     """The systems of one package by name, without loading the others."""
-    room = importlib.import_module(package)
-    for found in pkgutil.walk_packages(room.__path__, f"{package}."):
-        importlib.import_module(found.name)
+    _load(package)
     return {name: card for name, card in sorted(_SYSTEMS.items()) if card.factory.__module__.startswith(f"{package}.")}
 
 

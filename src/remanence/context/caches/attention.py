@@ -34,16 +34,29 @@ class Reading:
         How many tokens are new.
     positions:
         (batch, n) int64: the positions of the new tokens.
+    first:
+        Whether no token came before and none is padding: each token then sees those up to itself.
+    mask:
+        What the new tokens may see of a layer without padding, (1, 1, n, count); layers of as many entries share it.
     """
 
     tokens: Tensor | None
     valid: Tensor | None
     length: int
     positions: Tensor
+    first: bool = False
+    mask: Tensor | None = None
 
 
 def attention(
-    query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, scaling: float, *, weights: bool
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    visible: Tensor | None,
+    scaling: float,
+    *,
+    weights: bool,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Softmax attention with grouped queries.
 
@@ -54,11 +67,14 @@ def attention(
     keys, values:
         (batch, heads, count, features); the query heads are a multiple of the heads.
     visible:
-        (batch, heads, n, count) bool, or None.
+        (batch, heads, n, count) bool, or broadcast to it, or None. A query that sees nothing gets numbers of no
+        meaning.
     scaling:
         Factor of the scores.
     weights:
         Whether to give the weights too.
+    causal:
+        Whether there is an entry for each query, and `visible` are those up to it: this is faster.
 
     Returns
     -------
@@ -66,21 +82,24 @@ def attention(
         (batch, query heads, n, features) and (batch, query heads, n, count) or None.
     """
     batch, queries, new, width = query.shape
-    heads = keys.shape[1]
+    heads, count = keys.shape[1:3]
     group = queries // heads
+    if causal and not weights and new > 1:
+        keys, values = (some if group == 1 else some.repeat_interleave(group, 1) for some in (keys, values))
+        return scaled_dot_product_attention(query, keys, values, is_causal=True, scale=scaling), None
     # One row of queries for each head of the keys, so that keys are not repeated
     packed = query.reshape(batch, heads, group * new, width)
-    seen = None if visible is None else visible.repeat(1, 1, group, 1)
     if not weights:
+        seen = None if visible is None else visible.repeat(1, 1, group, 1)
         output = scaled_dot_product_attention(packed, keys, values, attn_mask=seen, scale=scaling)
-        if seen is not None:
-            output = output.masked_fill(~seen.any(-1, keepdim=True), 0.0)
         return output.view(batch, queries, new, -1), None
     scores = packed @ keys.transpose(2, 3)
     scores = scores.mul_(scaling) if not scores.requires_grad else scores * scaling
-    if seen is not None:
-        # A row that sees nothing (padding) gets equal weights rather than NaN; nobody reads it
-        scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
+    if visible is not None:
+        # Added, which is faster than to fill; half of the lowest number, so that a score below 0 does not make it -inf
+        hidden = torch.zeros(visible.shape, dtype=scores.dtype, device=scores.device)
+        hidden.masked_fill_(~visible, torch.finfo(scores.dtype).min / 2)
+        scores = (scores.view(batch, heads, group, new, count) + hidden.unsqueeze(2)).view(scores.shape)
     shares = torch.softmax(scores, -1, dtype=torch.float32).to(query.dtype)
     output = shares @ values
     return output.view(batch, queries, new, -1), shares.view(batch, queries, new, -1)
@@ -100,14 +119,19 @@ def visible(index: Tensor, reading: Reading, seen: int) -> Tensor | None:
 
     Returns
     -------
-    (batch, heads, n, count) bool, or None if every new token sees everything.
+    (batch, heads, n, count) bool or, where no entry is padding, (1, 1, n, count); None if every new token sees
+    everything.
     """
-    pads = int(index.min()) < 0
-    if reading.length == 1 and not pads:
+    count, new = index.shape[2], reading.length
+    if int(index.min()) < 0:
+        at = seen + torch.arange(new, device=index.device)
+        return (index.unsqueeze(2) <= at.view(1, 1, -1, 1)) & (index.unsqueeze(2) >= 0)
+    if new == 1:
         return None
-    at = seen + torch.arange(reading.length, device=index.device)
-    allowed = index.unsqueeze(2) <= at.view(1, 1, -1, 1)
-    return allowed & (index.unsqueeze(2) >= 0) if pads else allowed
+    if reading.mask is None or reading.mask.shape[3] != count:
+        everything = torch.ones(1, 1, new, count, dtype=torch.bool, device=index.device)
+        reading.mask = everything.tril(count - new)
+    return reading.mask
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 
 from remanence.context.caches.held import Held
@@ -54,12 +55,15 @@ class AttentionScores(Policy):
     def _given(self, held: Held, weights: Tensor, reading: Reading) -> tuple[Tensor, Tensor]:
         """The attention of the call's queries, (batch, heads, count), and how many queries gave it, (batch,)."""
         batch, _, new, count = weights.shape
-        by_head = weights.float().view(batch, held.index.shape[1], -1, new, count)
-        asked = weights.new_ones(batch, new, dtype=by_head.dtype)
+        heads = held.index.shape[1]
+        asked = torch.ones(batch, new, device=weights.device)
         if reading.valid is not None:
             asked = reading.valid.to(asked)
         if self.window is not None:
             # The last queries of each row, padding not counted
             after = asked.flip(1).cumsum(1).flip(1)
             asked = asked * (after <= self.window)
-        return (by_head.sum(2) * asked.view(batch, 1, new, 1)).sum(2), asked.sum(1)
+        # A product adds up the heads of a group and the queries in one pass over the weights
+        by_head = weights.float().view(batch, heads, -1, count)
+        every = asked.repeat(1, by_head.shape[2] // new).view(batch, 1, 1, -1)
+        return (every @ by_head).squeeze(2), asked.sum(1)

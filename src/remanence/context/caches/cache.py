@@ -127,7 +127,8 @@ class PolicyCache:
                 + (f"read at most {most} at once" if most > 0 else "use a policy that closes gaps, or a shorter text")
             )
         positions = (base[:, None] + at - 1).clamp(min=0)
-        self.reading, self._before = Reading(tokens, valid, new, positions), self.counts
+        first = valid is None and self.seen == 0
+        self.reading, self._before = Reading(tokens, valid, new, positions, first), self.counts
         return positions
 
     def attend(self, layer: int, query: Tensor, scaling: float) -> tuple[Tensor, Tensor | None]:
@@ -137,6 +138,8 @@ class PolicyCache:
             raise StateError("no call of the model is under way: read inside `with cache.on(model):`")
         seen = attention.visible(held.index, reading, self.seen)
         output, weights = self.policy.attend(held, query, seen, scaling, reading)
+        if reading.valid is not None:  # padding may have seen nothing, and NaN at it would reach others as 0 · NaN
+            output = output.masked_fill(~reading.valid.to(output.device)[:, None, :, None], 0.0)
         if self.policy.sees & {"attention", "queries"}:
             self.policy.attended(held, query, weights, reading)
         return output, weights

@@ -19,6 +19,9 @@ from remanence.context.caches.recalling import Recalling
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
+TOGETHER = 64
+"""How many entries that leave are compared with the modes at once; no more than memory asks for."""
+
 
 @system(
     "camelot",
@@ -83,52 +86,58 @@ class Camelot(Recalling):
             # Keys that are held as they came cannot be averaged: those of the bank are held as attention sees them
             held.stored_keys[leaving] = held.keys[leaving]
             held.mark("turned")[leaving] = 0
+        held.mark("tokens")[leaving] = 1.0
+        held.mark("touched")[leaving] = held.index[leaving].float()
         units = normalize(held.keys, dim=-1)
-        for place in leaving.any(1).any(0).nonzero().flatten().tolist():
+        for places in leaving.any(1).any(0).nonzero().flatten().split(TOGETHER):
+            self._consolidate(held, leaving, bank, units, places)
+
+    def _consolidate(self, held: Held, leaving: Tensor, bank: Tensor, units: Tensor, places: Tensor) -> None:
+        """Entries at a few places, in order; `bank` and `units` are kept up to date."""
+        own = units[:, :, places]
+        # Compared all at once, and again only with a mode that changed meanwhile
+        cosine = own @ units.transpose(2, 3)
+        for number, place in enumerate(places.tolist()):
             coming = leaving[:, :, place]
-            cosine = (units @ units[:, :, place].unsqueeze(-1)).squeeze(-1)
-            nearest = cosine.masked_fill(~bank, -torch.inf).max(2)
+            nearest = cosine[:, :, number].masked_fill(~bank, -torch.inf).max(2)
             merged = coming & (nearest.values >= self.novelty)
-            self._average(held, merged, nearest.indices, place, units)
-            fresh = coming & ~merged
-            now = held.index[:, :, place].float()
-            held.mark("tokens")[:, :, place] = torch.where(fresh, 1.0, held.mark("tokens")[:, :, place])
-            held.mark("touched")[:, :, place] = torch.where(fresh, now, held.mark("touched")[:, :, place])
-            held.index[:, :, place].masked_fill_(merged, PAD)
-            bank[:, :, place] = fresh
+            bank[:, :, place] |= coming & ~merged
+            row, head = merged.nonzero(as_tuple=True)
+            if len(row):
+                slot = nearest.indices[row, head]
+                self._average(held, row, head, slot, place)
+                units[row, head, slot] = normalize(held.stored_keys[row, head, slot], dim=-1).to(units.dtype)
+                cosine[row, head, :, slot] = (own[row, head] @ units[row, head, slot].unsqueeze(2)).squeeze(2)
 
     @staticmethod
-    def _cosine(one: Tensor, other: Tensor) -> Tensor:
-        return normalize(one, dim=-1) @ normalize(other, dim=-1).transpose(2, 3)
-
-    @staticmethod
-    def _average(held: Held, merged: Tensor, mode: Tensor, place: int, units: Tensor) -> None:
-        row, head = merged.nonzero(as_tuple=True)
-        if not len(row):
-            return
-        slot = mode[row, head]
+    def _average(held: Held, row: Tensor, head: Tensor, slot: Tensor, place: int) -> None:
+        """The entry at a place becomes part of the mode in a slot, and padding."""
         tokens = held.mark("tokens")[row, head, slot].unsqueeze(1)
         for vectors in (held.stored_keys, held.values):
             old, new = vectors[row, head, slot], vectors[row, head, place]
             vectors[row, head, slot] = ((old * tokens + new) / (tokens + 1)).to(vectors.dtype)
-        units[row, head, slot] = normalize(held.stored_keys[row, head, slot], dim=-1).to(units.dtype)
         held.mark("tokens")[row, head, slot] += 1
         held.mark("touched")[row, head, slot] = held.index[row, head, place].float()
+        held.index[row, head, place] = PAD
 
     def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
         """The modes nearest to the keys of the window, each seen from the token on whose key it is like."""
         away, front = self.away(held) & held.valid, self.front(held)
-        keys = held.keys
-        rank = front.int().cumsum(2)
+        keys, rank = held.keys, front.int().cumsum(2)
         last = reading.positions[:, -1].view(-1, 1, 1).to(rank.device)
+        # Of all entries only those of the window are looked at, in as many places as the longest has
+        places = front.int().sort(dim=2, descending=True, stable=True).indices[:, :, : int(rank[:, :, -1].max())]
+        number = rank.gather(2, places)
+        window = keys.gather(2, places.unsqueeze(3).expand(*places.shape, keys.shape[3]))
         if held.rotary is not None:
-            position = last - (rank[:, :, -1:] - rank)
-            keys = held.rotary.turn(keys, torch.where(front, -position, 0))
-        cosine = self._cosine(keys, keys).masked_fill(~away.unsqueeze(2), -torch.inf)
-        nearest = cosine.argmax(3)
-        # the first token of the window that is nearest to a mode opens it to itself and to all after it
-        order = rank.masked_fill(~front, torch.iinfo(rank.dtype).max)
-        opened = torch.full_like(order, torch.iinfo(rank.dtype).max).scatter_reduce(2, nearest, order, "amin")
+            window = held.rotary.turn(window, rank[:, :, -1:] - number - last)
+        # The length of a key of the window makes no mode nearer than another
+        lengths = keys.norm(dim=-1).clamp(min=1e-12).unsqueeze(2)
+        alike = (window @ keys.transpose(2, 3) / lengths).masked_fill_(~away.unsqueeze(2), -torch.inf)
+        # The first token of the window that is nearest to a mode opens it to itself and to all after it
+        never = torch.iinfo(rank.dtype).max
+        order = number.masked_fill(~front.gather(2, places), never)
+        opened = torch.full_like(rank, never).scatter_reduce(2, alike.argmax(3), order, "amin")
         new = reading.length
         asked = rank[:, :, -1:] - torch.arange(new - 1, -1, -1, device=rank.device)
         seen = (opened.unsqueeze(2) <= asked.unsqueeze(3)) & away.unsqueeze(2)

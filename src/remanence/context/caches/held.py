@@ -214,7 +214,13 @@ class Held:
 
     @staticmethod
     def _gathered(used: Tensor, chosen: Tensor) -> Tensor:
-        return used.gather(2, chosen if used.dim() == 3 else chosen.unsqueeze(-1).expand(*chosen.shape, used.shape[3]))
+        if used.dim() == 3:
+            return used.gather(2, chosen)
+        # Whole vectors at a time, which is many times faster than to gather their numbers
+        batch, heads, count, width = used.shape
+        first = torch.arange(0, batch * heads * count, count, device=chosen.device).view(batch, heads, 1)
+        rows = used.reshape(-1, width).index_select(0, (first + chosen).flatten())
+        return rows.view(batch, heads, -1, width)
 
     def _store(self, stored: Tensor, slots: int) -> None:
         """Hold these keys, of all entries and in full width; where some are thin, all but the newest are."""

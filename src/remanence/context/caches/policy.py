@@ -124,7 +124,8 @@ class Policy:
         query:
             (batch, query heads, n, features), rotated.
         visible:
-            (batch, heads, n, count) bool: what a query may see; None where it may see everything.
+            (batch, heads, n, count) bool, or broadcast to it: what a query may see; None where it may see
+            everything.
         scaling:
             Factor of the scores.
         reading:
@@ -138,7 +139,8 @@ class Policy:
         """
         from remanence.context.caches.attention import attention
 
-        return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.sees)
+        asked = "attention" in self.sees
+        return attention(query, held.keys, held.values, visible, scaling, weights=asked, causal=reading.first)
 
     def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
         """Entries for each layer, `total` of them together at most; by default the same for all.

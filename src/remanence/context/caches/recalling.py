@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from remanence.context.caches.attention import Reading, attention
+from remanence.context.caches.attention import Reading
 from remanence.context.caches.held import Held
 from remanence.context.caches.policy import Policy, Positions
 
@@ -76,7 +76,7 @@ class Recalling(Policy):
     ) -> tuple[Tensor, Tensor | None]:
         away = self.away(held)
         if not bool(away.any()):
-            return attention(query, held.keys, held.values, visible, scaling, weights="attention" in self.sees)
+            return super().attend(held, query, visible, scaling, reading)
         batch, queries, new, width = query.shape
         heads, count = away.shape[1:]
         group = queries // heads

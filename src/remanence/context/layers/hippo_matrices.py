@@ -12,7 +12,6 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import binom, eval_genlaguerre, eval_legendre, gammaln
 from torch import Tensor
 
 Measure: TypeAlias = Literal["legs", "legt", "lagt", "fout"]
@@ -42,6 +41,9 @@ def transition(measure: Measure, order: int, *, alpha: float = 0.0, beta: float 
     >>> A.diagonal()
     tensor([-1., -2., -3.], dtype=torch.float64)
     """
+    # Loaded only where it is needed: every process that lists systems would wait for it
+    from scipy import special
+
     n = np.arange(order, dtype=np.float64)
     row, column = n[:, None], n[None, :]
     root = np.sqrt(2 * n + 1)
@@ -50,9 +52,9 @@ def transition(measure: Measure, order: int, *, alpha: float = 0.0, beta: float 
     elif measure == "legt":
         a, b = -np.outer(root, root) * np.where(row < column, (-1.0) ** (column - row), 1.0), root
     elif measure == "lagt":
-        scale = np.exp((gammaln(n + alpha + 1) - gammaln(n + 1)) / 2)
+        scale = np.exp((special.gammaln(n + alpha + 1) - special.gammaln(n + 1)) / 2)
         a = -np.where(row > column, 1.0, (1 + beta) / 2 * (row == column)) / scale[:, None] * scale
-        b = math.exp(-gammaln(1 - alpha) / 2) * beta ** ((1 - alpha) / 2) * binom(n + alpha, n) / scale
+        b = math.exp(-special.gammaln(1 - alpha) / 2) * beta ** ((1 - alpha) / 2) * special.binom(n + alpha, n) / scale
     else:
         rise = _fourier(np.zeros(1), order)[0]
         turn = np.zeros((order, order))
@@ -69,15 +71,17 @@ def basis(measure: Measure, order: int, lags: Tensor, *, alpha: float = 0.0, bet
     A lag is how long ago, in units of the window, so that 1 is its far end; `lagt` has none. The past is
     ``basis(…) @ c``.
     """
+    from scipy import special
+
     lag = lags.detach().cpu().double().numpy()
     n = np.arange(order)
     if measure in ("legs", "legt"):
-        found = np.sqrt(2 * n + 1) * eval_legendre(n, 1 - 2 * lag[:, None])
+        found = np.sqrt(2 * n + 1) * special.eval_legendre(n, 1 - 2 * lag[:, None])
     elif measure == "lagt":
-        length = np.exp((gammaln(n + alpha + 1) - gammaln(n + 1)) / 2)
-        weight = math.exp(gammaln(1 - alpha) / 2) * beta ** ((alpha - 1) / 2)
+        length = np.exp((special.gammaln(n + alpha + 1) - special.gammaln(n + 1)) / 2)
+        weight = math.exp(special.gammaln(1 - alpha) / 2) * beta ** ((alpha - 1) / 2)
         tilt = lag**alpha * np.exp(-(1 - beta) / 2 * lag)
-        found = weight * tilt[:, None] * eval_genlaguerre(n, alpha, lag[:, None]) / length
+        found = weight * tilt[:, None] * special.eval_genlaguerre(n, alpha, lag[:, None]) / length
     else:
         found = _fourier(lag, order)
     return torch.from_numpy(np.ascontiguousarray(found))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-import scipy.optimize
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -119,6 +118,9 @@ def project(proposed: Tensor, earlier: Tensor, margin: float = 0.0) -> Tensor:
         return proposed
     gram = (earlier @ earlier.t()).double().cpu().numpy()
     linear = products.double().cpu().numpy() + margin * gram.sum(1)
+    # Loaded only where a gradient is projected: every process that lists systems would wait for it
+    from scipy.optimize import nnls
+
     values, vectors = np.linalg.eigh(gram)
     kept = values > len(values) * torch.finfo(earlier.dtype).eps * values.max(initial=0.0)
     if not kept.any():
@@ -126,6 +128,6 @@ def project(proposed: Tensor, earlier: Tensor, margin: float = 0.0) -> Tensor:
     root = np.sqrt(values[kept])[:, None]
     root_of_gram = root * vectors[:, kept].T
     target = -(vectors[:, kept].T @ linear) / root[:, 0]
-    solution, _ = scipy.optimize.nnls(root_of_gram, target, maxiter=100 * len(values))
+    solution, _ = nnls(root_of_gram, target, maxiter=100 * len(values))
     weights = torch.from_numpy(solution + margin).to(earlier.device, earlier.dtype)
     return proposed + weights @ earlier
