@@ -125,8 +125,8 @@ class Training:
         """Go on from what was kept."""
         tensors, structure = read_state(path)
         weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        for name, value in self.model.named_parameters():
-            value.data.copy_(weights[name])
+        for name, parameter in self.model.named_parameters():
+            parameter.data.copy_(weights[name])
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer."):

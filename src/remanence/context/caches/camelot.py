@@ -89,7 +89,7 @@ class Camelot(Recalling):
         held.mark("tokens")[leaving] = 1.0
         held.mark("touched")[leaving] = held.index[leaving].float()
         units = normalize(held.keys, dim=-1)
-        for places in leaving.any(1).any(0).nonzero().flatten().split(TOGETHER):
+        for places in torch.split(leaving.any(1).any(0).nonzero().flatten(), TOGETHER):
             self._consolidate(held, leaving, bank, units, places)
 
     def _consolidate(self, held: Held, leaving: Tensor, bank: Tensor, units: Tensor, places: Tensor) -> None:

@@ -53,6 +53,8 @@ class LayeredLM(nn.Module):
     Patches Scale Better Than Tokens, 2024, arXiv:2412.09871.
     """
 
+    codes: Tensor
+
     def __init__(self, layer: MemoryLayer, *, letters: int, codes: int) -> None:
         super().__init__()
         self.letters = nn.Embedding(VOCABULARY, letters)
@@ -92,5 +94,4 @@ class LayeredLM(nn.Module):
             [tokens[:, place : place + size] * factor for place, factor in enumerate(_MULTIPLIERS)]
         ).sum(0)
         mixed = (mixed ^ (mixed >> 13)) * 0x9E3779B1
-        found: Tensor = self.codes[(mixed ^ (mixed >> 15)) % _BUCKETS]
-        return found
+        return self.codes[(mixed ^ (mixed >> 15)) % _BUCKETS]
