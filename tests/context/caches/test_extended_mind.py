@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from remanence.context.caches.attention import Reading
 from remanence.context.caches.extended_mind import ExtendedMind
 from remanence.context.caches.held import PAD, Held
 
@@ -45,6 +46,13 @@ def test_the_most_alike_of_the_bank_are_recalled(held, topk, similarity):
     assert some
 
 
-def test_layers_below_the_first_recall_nothing(held):
-    assert bool(asked(ExtendedMind(first_layer=1, similarity=-1.0), held)[0].any())
-    assert not bool(asked(ExtendedMind(first_layer=2, similarity=-1.0), held)[0].any())
+def test_layers_below_the_first_read_the_window_alone(held):
+    query = torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(4))
+    reading = Reading(None, None, 3, torch.arange(COUNT - 3, COUNT)[None])
+    read = [
+        ExtendedMind(first_layer=first, similarity=-1.0).attend(held, query, None, 0.5, reading)[0] for first in (1, 2)
+    ]
+    keys, values = (some[:, :, AWAY + 1 :].repeat_interleave(2, 1) for some in (held.keys, held.values))
+    window = (query @ keys.transpose(2, 3) * 0.5).softmax(-1) @ values
+    assert torch.allclose(read[1], window, atol=1e-6)
+    assert not torch.allclose(read[0], window, atol=1e-2)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import remanence as rm
+from remanence.context.caches.attention import Reading
 from remanence.context.caches.held import Held
 from remanence.context.caches.memorizing import MemorizingTransformers
 from remanence.errors import UsageError
@@ -61,9 +62,15 @@ def test_an_approximate_search_finds_the_best_of_its_candidates(held):
 
 
 def test_only_one_layer_looks_up(held):
-    assert bool(asked(MemorizingTransformers(layer=-2), held)[0].any())
-    assert bool(asked(MemorizingTransformers(layer=2), held)[0].any())
-    assert not bool(asked(MemorizingTransformers(layer=-1), held)[0].any())
+    query = torch.randn(1, 4, 3, 8, generator=torch.Generator().manual_seed(4))
+    reading = Reading(None, None, 3, torch.arange(COUNT - 3, COUNT)[None])
+    keys, values = (some[:, :, AWAY:].repeat_interleave(2, 1) for some in (held.keys, held.values))
+    window = (query @ keys.transpose(2, 3) * 0.5).softmax(-1) @ values
+    for layer, alone in ((-2, False), (2, False), (-1, True)):
+        policy = MemorizingTransformers(layer=layer)
+        policy.set_structure({"looks_up": range(4)[layer]})
+        output = policy.attend(held, query, None, 0.5, reading)[0]
+        assert torch.allclose(output, window, atol=1e-6 if alone else 1e-2) == alone
 
 
 @pytest.mark.parametrize("gate", [-3.0, 0.0, 1.5])

@@ -90,7 +90,7 @@ def attention(
     # One row of queries for each head of the keys, so that keys are not repeated
     packed = query.reshape(batch, heads, group * new, width)
     if not weights:
-        seen = None if visible is None else visible.repeat(1, 1, group, 1)
+        seen = None if visible is None else visible.expand(-1, -1, new, -1).repeat(1, 1, group, 1)
         output = scaled_dot_product_attention(packed, keys, values, attn_mask=seen, scale=scaling)
         return output.view(batch, queries, new, -1), None
     scores = packed @ keys.transpose(2, 3)

@@ -133,11 +133,12 @@ class Camelot(Recalling):
             window = held.rotary.turn(window, rank[:, :, -1:] - number - last)
         # The length of a key of the window makes no mode nearer than another
         lengths = keys.norm(dim=-1).clamp(min=1e-12).unsqueeze(2)
-        alike = (window @ keys.transpose(2, 3) / lengths).masked_fill_(~away.unsqueeze(2), -torch.inf)
+        hidden = torch.zeros_like(lengths).masked_fill_(~away.unsqueeze(2), -torch.inf)
+        alike = (window @ keys.transpose(2, 3)).div_(lengths).add_(hidden)
         # The first token of the window that is nearest to a mode opens it to itself and to all after it
         never = torch.iinfo(rank.dtype).max
         order = number.masked_fill(~front.gather(2, places), never)
-        opened = torch.full_like(rank, never).scatter_reduce(2, alike.argmax(3), order, "amin")
+        opened = torch.full_like(rank, never).scatter_reduce(2, alike.max(3).indices, order, "amin")
         new = reading.length
         asked = rank[:, :, -1:] - torch.arange(new - 1, -1, -1, device=rank.device)
         seen = (opened.unsqueeze(2) <= asked.unsqueeze(3)) & away.unsqueeze(2)

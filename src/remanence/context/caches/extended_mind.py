@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -68,9 +67,10 @@ class ExtendedMind(Recalling):
         self.topk, self.similarity, self.first_layer = topk, similarity, first_layer
         self.recent, self.sinks = recent, sinks
 
+    def recalls(self, held: Held) -> bool:
+        return held.layer >= self.first_layer
+
     def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
-        if held.layer < self.first_layer:
-            return torch.zeros_like(scores, dtype=torch.bool)
         lengths = query.norm(dim=-1).view(*scores.shape[:4], 1) * held.keys.norm(dim=-1)[:, :, None, None]
         cosine = scores * query.shape[-1] ** 0.5 / lengths.clamp(min=1e-12)
         among = (self.away(held) & held.valid)[:, :, None, None] & (cosine >= self.similarity)

@@ -111,9 +111,10 @@ class MemorizingTransformers(Recalling):
     def set_structure(self, structure: dict[str, Any]) -> None:
         self._looks_up = int(structure["looks_up"])
 
+    def recalls(self, held: Held) -> bool:
+        return held.layer == self._looks_up
+
     def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
-        if held.layer != self._looks_up:
-            return torch.zeros_like(scores, dtype=torch.bool)
         among = (self.away(held) & held.valid)[:, :, None, None].expand(scores.shape)
         if self.search == "approximate":
             width = query.shape[-1]

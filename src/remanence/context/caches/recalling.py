@@ -77,18 +77,21 @@ class Recalling(Policy):
         away = self.away(held)
         if not bool(away.any()):
             return super().attend(held, query, visible, scaling, reading)
+        seen = ~away.unsqueeze(2)
+        if visible is not None:
+            seen = seen & visible
+        if not self.recalls(held):
+            return super().attend(held, query, seen, scaling, reading)
         batch, queries, new, width = query.shape
         heads, count = away.shape[1:]
         group = queries // heads
         keys, values = held.keys, held.values
         asking = self._asking(held, query, reading)
-        near = (query.reshape(batch, heads, group * new, width) @ keys.transpose(2, 3)) * scaling
-        far = (asking.reshape(batch, heads, group * new, width) @ keys.transpose(2, 3)) * scaling
-        recalled = self.recalled(held, asking, far.view(batch, heads, group, new, count), reading)
-        seen = ~away.unsqueeze(2).expand(-1, -1, new, -1)
-        if visible is not None:
-            seen = seen & visible
-        seen = seen.unsqueeze(2).expand(-1, -1, group, -1, -1).reshape(batch, heads, group * new, count)
+        # One product for both, so that the keys are gone through once
+        both = torch.cat([one.reshape(batch, heads, group * new, width) for one in (query, asking)], 2)
+        near, far = ((both @ keys.transpose(2, 3)) * scaling).split(group * new, 2)
+        recalled = self.recalled(held, asking, far.reshape(batch, heads, group, new, count), reading)
+        seen = seen.expand(-1, -1, new, -1).repeat(1, 1, group, 1)
         there = (away & held.valid).unsqueeze(2)
         recalled = recalled.reshape(batch, heads, group * new, count) & there
         output, shares = self.combine(near, far, seen, recalled, values)
@@ -100,6 +103,10 @@ class Recalling(Policy):
             return query
         by = self.distance - reading.positions.to(query.device)
         return held.rotary.turn(query, by.unsqueeze(1))
+
+    def recalls(self, held: Held) -> bool:
+        """Whether the queries of a layer read its bank; by default they do."""
+        return True
 
     @abstractmethod
     def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
