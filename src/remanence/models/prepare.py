@@ -184,4 +184,4 @@ def examine_command(wanted: Recipe) -> None:
         given = recall(scores, 0, rows=64, length=longest - 1, facts=max(1, longest // 128), revisions=revisions)
         print(f"planted facts recalled, {revisions} revisions in a text:")
         for edge, share, count in by_distance(given, edges):
-            print(f"  up to {edge:4d} bytes ago: {share:6.1%} of {count}")
+            print(f"  up to {edge:4d} bytes ago: " + (f"{share:6.1%} of {count}" if count else "none was asked"))
