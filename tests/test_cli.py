@@ -273,6 +273,18 @@ def test_systems_streams_and_cards_are_listed(tmp_path):
     assert "permute" in sources.stdout
 
 
+def test_systems_are_listed_without_what_only_some_of_them_need(tmp_path):
+    code = (
+        "import sys; sys.modules['psycopg'] = sys.modules['pgvector'] = None  # as where they are not installed\n"
+        "from remanence.systems import all_systems\n"
+        "assert 'er' in all_systems()\n"
+        "print([m for m in ('scipy', 'sklearn', 'pandas', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_second_process_is_refused_by_the_lock(tmp_path):
     from remanence.arena.config import RunConfig
     from remanence.arena.folder import opened
