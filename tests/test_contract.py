@@ -249,7 +249,7 @@ def test_forgetting_leaves_no_trace_where_the_receipt_says_removed(name):
     try:
         receipt = learner.forget(rm.Request(ids=tuple(rows.ids.tolist()), x=rows.x, y=rows.y))
     except Unsupported as refusal:
-        assert "weights" in str(refusal)
+        assert "weights" in str(refusal) or "state" in str(refusal)
         return
     assert receipt.places
     assert receipt.places["snapshots"] == "removed"

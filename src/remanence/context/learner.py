@@ -6,7 +6,7 @@ What is remembered lies in the cache alone: the model's weights are shared with 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -14,10 +14,11 @@ from torch import Tensor
 from remanence.context.caches.cache import PolicyCache
 from remanence.context.caches.making import cache
 from remanence.context.kept import Kept, parted
+from remanence.context.reading import ReadingLearner
 from remanence.errors import Unsupported, UsageError
-from remanence.learner import Answer, Learner, Recipe, Request, Update
+from remanence.learner import Answer, Recipe, Request, Update
 from remanence.learner import Removal as Outcome
-from remanence.models.reader import Reader, answered, question_of, reader
+from remanence.models.reader import answered, question_of, reader
 from remanence.streams.written import unpack
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ CHUNK = 64
 """How many tokens are read at once."""
 
 
-class CacheLearner(Learner):
+class CacheLearner(ReadingLearner):
     """Reads a stream of lines into a bounded cache, and answers each question from a copy of it.
 
     Parameters
@@ -45,12 +46,6 @@ class CacheLearner(Learner):
         Unused: nothing is drawn.
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
-    takes: ClassVar[frozenset[str] | None] = frozenset()
-    kind: ClassVar[str] = "activations"
-    batch_size = 1
-    probes = 1
-
     def __init__(
         self,
         policy: str,
@@ -60,8 +55,7 @@ class CacheLearner(Learner):
         budget: int | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(seed=seed)
-        self._reader: tuple[Reader, ...] = (reader(kept.language_model),)
+        super().__init__(reader(kept.language_model), seed=seed)
         limit = self.reader.positions
         tokens = kept.tokens or (limit // 2 if limit is not None and budget is None else None)
         if budget is not None and kept.tokens is not None:
@@ -77,26 +71,19 @@ class CacheLearner(Learner):
         own, kept = parted(settings)
         return cls(recipe.system, own, Kept(**kept), budget=recipe.budget, seed=recipe.seed)
 
-    @property
-    def reader(self) -> Reader:
-        """The language model, which is no part of the memory."""
-        return self._reader[0]
-
     # Learning
 
     def _steps(self, experience: Experience, start: int) -> Iterator[Update]:
-        for place in range(start, len(experience.examples)):
-            rows = experience.examples.learn(torch.tensor([place]))
-            line = f"{unpack(rows.x)[0]['text'].rstrip()}\n"
+        for row, line in self._lines(experience, start):
             tokens = self.reader.tokens(line, beginning=self.cache.seen == 0)
             with torch.no_grad(), self.cache.on(self.reader.model):
                 first = self.cache.seen
                 for at in range(0, len(tokens), CHUNK):
                     self.reader.logits(torch.tensor(tokens[at : at + CHUNK]), self.cache)
             self.cache.trim()
-            self.rows.append((int(rows.ids[0]), first, self.cache.seen))
+            self.rows.append((row, first, self.cache.seen))
             oldest = self.cache.oldest
-            self.rows = [row for row in self.rows if row[2] > oldest]
+            self.rows = [span for span in self.rows if span[2] > oldest]
             yield Update(examples=1, forwards=1)
 
     # Answering

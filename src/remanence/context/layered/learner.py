@@ -6,7 +6,7 @@ What is remembered lies in the state alone: the weights were trained before on o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import torch
 from pydantic import Field
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from remanence.context import tree
 from remanence.context.layered.recipe import layered
+from remanence.context.reading import ReadingLearner
 from remanence.errors import BudgetError, Unsupported, UsageError
 from remanence.footprint import format_bytes
 from remanence.hyperparameters import hyperparameters, validated
-from remanence.learner import Answer, Learner, Recipe, Request, Update
+from remanence.learner import Answer, Recipe, Request, Update
 from remanence.learner import Removal as Outcome
 from remanence.models.byte_tokenizer import ByteTokenizer
 from remanence.models.reader import Reader, answered, question_of
@@ -72,7 +73,7 @@ class LayeredReader(Reader):
         return found[0], found[1]
 
 
-class LayerLearner(Learner):
+class LayerLearner(ReadingLearner):
     """Reads a stream of lines into the state of a memory layer, and answers each question from that state.
 
     Parameters
@@ -92,17 +93,9 @@ class LayerLearner(Learner):
         If the state is larger than the budget: its size is the layer's, and does not follow from a budget.
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
-    takes: ClassVar[frozenset[str] | None] = frozenset()
-    kind: ClassVar[str] = "activations"
-    batch_size = 1
-    probes = 1
-
     def __init__(self, layer: str, language_model: str, *, budget: int | None = None, seed: int = 0) -> None:
-        super().__init__(seed=seed)
         model = layered(language_model, layer)
-        # In a tuple, so that the weights are no part of the memory
-        self._reader: tuple[Reader, ...] = (LayeredReader(model, ByteTokenizer()),)
+        super().__init__(LayeredReader(model, ByteTokenizer()), seed=seed)
         with torch.no_grad():
             self.state: tree.State = tree.apply(model.initial(1), torch.clone)
         self.seen = 0
@@ -118,17 +111,10 @@ class LayerLearner(Learner):
         """Build from a recipe."""
         return cls(recipe.system, read_by(recipe.system, settings), budget=recipe.budget, seed=recipe.seed)
 
-    @property
-    def reader(self) -> Reader:
-        """The language model, which is no part of the memory."""
-        return self._reader[0]
-
     # Learning
 
     def _steps(self, experience: Experience, start: int) -> Iterator[Update]:
-        for place in range(start, len(experience.examples)):
-            rows = experience.examples.learn(torch.tensor([place]))
-            line = f"{unpack(rows.x)[0]['text'].rstrip()}\n"
+        for _, line in self._lines(experience, start):
             tokens = self.reader.tokens(line, beginning=self.seen == 0)
             with torch.no_grad():
                 _, state = self.reader.logits(torch.tensor(tokens), self.state)
