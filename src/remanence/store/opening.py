@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from remanence.errors import MissingExtra, UsageError, nearest
 from remanence.store.database.base import Database
+from remanence.store.retrieve.terms import stemmer
 from remanence.store.store import Store
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def database_of(address: str | os.PathLike[str], create: bool, index: str = "lis
         raise UsageError(f"a store cannot lie at {kind}://: give a path, or postgresql://user@host/database")
     from remanence.store.database.sqlite import SqliteDatabase
 
+    stemmer()  # a store that cannot find words is not begun
     return SqliteDatabase(text, create=create, index=index)
 
 

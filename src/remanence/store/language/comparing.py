@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from remanence.store.language.statements import SINGLE, statements
 from remanence.store.language.tasks import Fact, Operation
-from remanence.store.language.words import NEGATIONS, contained, content, overlap, stems
+from remanence.store.language.words import NEGATIONS, Stems, contained, content, overlap
 
-_OVER = stems("recovered cured healed better gone over fine healthy well passed resolved disappeared")
-_ILL = stems(
+_OVER = Stems("recovered cured healed better gone over fine healthy well passed resolved disappeared")
+_ILL = Stems(
     "sick ill hurt hurts sore pain flu cold fever headache injured broken cough surgery infection sprain covid"
 )
 _OPPOSED = [
-    (stems("single"), stems("married dating engaged girlfriend boyfriend husband wife")),
-    (stems("unemployed jobless"), stems("work works job hired employed")),
-    (stems("works employed job"), stems("retired unemployed fired")),
-    (stems("pregnant expecting"), stems("birth born newborn")),
+    (Stems("single"), Stems("married dating engaged girlfriend boyfriend husband wife")),
+    (Stems("unemployed jobless"), Stems("work works job hired employed")),
+    (Stems("works employed job"), Stems("retired unemployed fired")),
+    (Stems("pregnant expecting"), Stems("birth born newborn")),
 ]
 
 

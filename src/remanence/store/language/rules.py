@@ -15,10 +15,10 @@ from remanence.hyperparameters import validated
 from remanence.store.language.comparing import compare
 from remanence.store.language.statements import SINGLE, statements
 from remanence.store.language.tasks import Fact, Lesson, Note, Operation
-from remanence.store.language.words import STOP, contained, content, overlap, sentences, stem, stems, words
+from remanence.store.language.words import STOP, Stems, contained, content, overlap, sentences, stem, words
 
-SUBJECTS: dict[str, frozenset[str]] = {
-    subject: stems(names)
+SUBJECTS: dict[str, Stems] = {
+    subject: Stems(names)
     for subject, names in {
         "family": "mother father mom dad sister brother son daughter kids children baby parents grandma grandpa wife husband aunt uncle cousin",
         "friends": "friend friends buddy roommate neighbour neighbor colleague party hangout",
@@ -39,7 +39,7 @@ SUBJECTS: dict[str, frozenset[str]] = {
         "plans": "plan plans planning tomorrow next future goal dream hope",
     }.items()
 }
-_GRAVE = stems(
+_GRAVE = Stems(
     """died death funeral born birth pregnant wedding married engaged divorce hospital surgery cancer
     diagnosed accident graduated fired hired promotion moved retired adopted allergic allergy disability coming-out
     won award lost attacked arrested bankrupt transition"""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
+from typing import Any
 
 from remanence.store.retrieve import terms
 
@@ -70,9 +72,32 @@ def stem(word: str) -> str:
     return terms.stem(word.lower().removesuffix("'s"))
 
 
-def stems(names: str) -> frozenset[str]:
-    """The stems of the words of a string, as a set."""
-    return frozenset(stem(word) for word in listed(names))
+class Stems(Set[str]):
+    """The stems of the words of a string, found when first asked for: listing systems needs no stemmer.
+
+    >>> {"run", "hill"} & Stems("running swimming")
+    frozenset({'run'})
+    """
+
+    def __init__(self, names: str) -> None:
+        self.names = names
+
+    @functools.cached_property
+    def _found(self) -> frozenset[str]:
+        return frozenset(stem(word) for word in listed(self.names))
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[Any]) -> Any:
+        return frozenset(it)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def content(text: str) -> list[str]:

@@ -7,16 +7,12 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remanence.errors import MissingExtra
-
-try:
-    import snowballstemmer
-except ModuleNotFoundError:
-    raise MissingExtra("snowballstemmer", "store", "finding words whatever their endings") from None
 
 Array = NDArray[np.float64]
 
@@ -82,9 +78,24 @@ def stem(word: str) -> str:
         return word
     if word[-1] in "ys":
         word = _LOG.sub("log", _BLE.sub("ble", word))
+    return str(stemmer().stemWord(word))
+
+
+def stemmer() -> Any:
+    """This thread's stemmer.
+
+    Raises
+    ------
+    MissingExtra
+        If snowballstemmer is not installed.
+    """
     if not hasattr(_own, "stemmer"):
+        try:
+            import snowballstemmer
+        except ModuleNotFoundError:
+            raise MissingExtra("snowballstemmer", "store", "finding words whatever their endings") from None
         _own.stemmer = snowballstemmer.stemmer("porter")
-    return str(_own.stemmer.stemWord(word))
+    return _own.stemmer
 
 
 def terms(text: str, without: Sequence[str] = ()) -> list[str]:
