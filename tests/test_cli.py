@@ -316,8 +316,13 @@ def test_interrupting_says_how_to_go_on(tmp_path):
         "--out",
         "r",
     ]
+    # A shell that starts the tests in the background has its children ignore an interrupt, and theirs
+    heeding = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from remanence.cli import main; main()"
+    )
     with subprocess.Popen(
-        [sys.executable, "-m", "remanence", *arguments],
+        [sys.executable, "-c", heeding, *arguments],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
