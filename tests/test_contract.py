@@ -18,7 +18,7 @@ from remanence.systems import all_systems, build, recipe_for
 
 # Cache policies share one learner and layers another, and what they keep is tested for each of them in its own file:
 # some stand for all
-STAND_FOR_ALL = ("attention-sinks", "sirllm", "think", "em-llm", "based", "ntm", "titans")
+STAND_FOR_ALL = ("attention-sinks", "sirllm", "em-llm", "based", "titans")
 
 
 def stood_for(card):
