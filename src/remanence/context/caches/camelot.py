@@ -89,8 +89,9 @@ class Camelot(Recalling):
         held.mark("tokens")[leaving] = 1.0
         held.mark("touched")[leaving] = held.index[leaving].float()
         units = normalize(held.keys, dim=-1)
-        for places in leaving.any(1).any(0).nonzero().flatten().split(TOGETHER):
-            self._consolidate(held, leaving, bank, units, places)
+        places = leaving.any(1).any(0).nonzero().flatten()
+        for first in range(0, len(places), TOGETHER):
+            self._consolidate(held, leaving, bank, units, places[first : first + TOGETHER])
 
     def _consolidate(self, held: Held, leaving: Tensor, bank: Tensor, units: Tensor, places: Tensor) -> None:
         """Entries at a few places, in order; `bank` and `units` are kept up to date."""

@@ -89,7 +89,7 @@ class Recalling(Policy):
         asking = self._asking(held, query, reading)
         # One product for both, so that the keys are gone through once
         both = torch.cat([one.reshape(batch, heads, group * new, width) for one in (query, asking)], 2)
-        near, far = ((both @ keys.transpose(2, 3)) * scaling).split(group * new, 2)
+        near, far = ((both @ keys.transpose(2, 3)) * scaling).chunk(2, 2)
         recalled = self.recalled(held, asking, far.reshape(batch, heads, group, new, count), reading)
         seen = seen.expand(-1, -1, new, -1).repeat(1, 1, group, 1)
         there = (away & held.valid).unsqueeze(2)
