@@ -29,7 +29,7 @@ from bench.peers import kvpress_run
 ENTRIES, SMALL, RECENT, PIECE = 2048, 512, 32, 256
 WANTED, WANTED_WITH_MORE = 1.10, 1.5
 LENGTHS = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
-TURNS = 15
+TURNS, CROSSING_TURNS = 11, 5
 
 
 def model() -> Any:
@@ -156,7 +156,7 @@ def run(turns: int = TURNS, names: tuple[str, ...] = ()) -> list[dict[str, Any]]
     rows = []
     for measured in (decode, crossing):
         for name in chosen:
-            rows.append(measured(net, name, turns))
+            rows.append(measured(net, name, turns if measured is decode else min(turns, CROSSING_TURNS)))
             print(rows[-1], file=sys.stderr, flush=True)
     return rows + kvpress_run.rows()
 
