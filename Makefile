@@ -32,9 +32,8 @@ lint: setup
 	$(BIN)/ruff check src tests bench examples
 	$(BIN)/mypy
 
-# Three workers on two cores, as many tests wait for a process; bytecode is kept, as those would compile everything anew
 test: lint
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 -m "not soak"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not soak"
 
 soak: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak
