@@ -1,10 +1,10 @@
-"""A language model that knows nothing, for tests: random weights in a folder, the same for every process."""
+"""A language model that knows nothing, for tests: random weights in a folder, the same for every process of a run."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from importlib.metadata import version
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -12,10 +12,7 @@ import torch
 
 def folder(width: int = 16, layers: int = 2, positions: int = 256) -> str:
     """The folder of a Llama over bytes with weights drawn from one seed; it is made where it is not there yet."""
-    named = (
-        f"remanence-test-lm-{width}-{layers}-{positions}-{version('transformers')}-{torch.__version__}-{os.getuid()}"
-    )
-    place = Path(tempfile.gettempdir()) / named
+    place = Path(os.environ["REMANENCE_TEST_MODELS"]) / f"llama-{width}-{layers}-{positions}"
     if not place.exists():
         # Loaded only where the model is made: it takes seconds, in every process that a test starts
         from transformers import LlamaConfig, LlamaForCausalLM
@@ -38,5 +35,6 @@ def folder(width: int = 16, layers: int = 2, positions: int = 256) -> str:
         with tempfile.TemporaryDirectory(dir=place.parent) as made:
             model.save_pretrained(Path(made) / "model")
             ByteTokenizer().save_pretrained(Path(made) / "model")
-            (Path(made) / "model").rename(place)
+            with suppress(OSError):  # another process was faster
+                (Path(made) / "model").rename(place)
     return str(place)

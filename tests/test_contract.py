@@ -11,7 +11,7 @@ import torch
 
 import remanence as rm
 import small_language_model
-import small_layered_model
+import small_recurrent_model
 from remanence import systems
 from remanence.errors import Unsupported, UsageError
 from remanence.systems import all_systems, build, recipe_for
@@ -51,7 +51,7 @@ def make(name, seed=0):
     known = {h.name for card in cards for h in card.hyperparameters if not card.is_layer} | {"lr"}
     settings = {key: value for key, value in SMALL.items() if key in known and not cards[0].is_layer}
     if cards[0].is_layer:
-        settings["language_model"] = small_layered_model.folder(name)
+        settings["language_model"] = small_recurrent_model.folder(name)
     elif "language_model" in known:
         settings["language_model"] = small_language_model.folder()
     return build(recipe_for(name, stream, model=SMALL["model"], seed=seed, settings=settings)), stream

@@ -203,10 +203,10 @@ def prepare(
 
     The same command goes on where it was stopped; a model that is there is left alone.
     """
-    from remanence.context.layered import prepared
+    from remanence.context.recurrent import any_recipe
     from remanence.models.prepare import examine_command, prepare_command
 
-    wanted = prepared(name)
+    wanted = any_recipe(name)
     prepare_command(wanted, threads)
     if examine:
         examine_command(wanted)

@@ -92,7 +92,7 @@ class System:
 
     @property
     def is_layer(self) -> bool:
-        """Whether it is a memory layer, which runs on a stream inside a `LayerLearner`."""
+        """Whether it is a memory layer, which runs on a stream inside a `RecurrentLearner`."""
         return hasattr(self.factory, "state_bytes")
 
     @property
@@ -120,7 +120,7 @@ class System:
 
             known += hyperparameters(Kept)
         if self.is_layer:
-            from remanence.context.layered.learner import ReadBy
+            from remanence.context.recurrent.learner import ReadBy
 
             known += hyperparameters(ReadBy)
         return known
@@ -140,7 +140,7 @@ class System:
             self.factory(**own)
             Kept(**kept)
         elif self.is_layer:
-            from remanence.context.layered.learner import read_by
+            from remanence.context.recurrent.learner import read_by
 
             read_by(self.name, settings)
         elif self.is_part or not self.learns:
@@ -289,9 +289,9 @@ def build(recipe: Recipe, model: nn.Module | None = None) -> Learner:
 
         learner = CacheLearner.build(recipe, settings[0])
     elif cards[0].is_layer:
-        from remanence.context.layered.learner import LayerLearner
+        from remanence.context.recurrent.learner import RecurrentLearner
 
-        learner = LayerLearner.build(recipe, settings[0])
+        learner = RecurrentLearner.build(recipe, settings[0])
     elif cards[0].is_part:
         network = (
             model

@@ -84,7 +84,7 @@ def test_two_hundred_kills_change_nothing(tmp_path):
 
 def test_a_killed_command_goes_on_with_the_same_command(tmp_path):
     command = [sys.executable, "-m", "remanence", "run", "digits", "--learners", "er,g-acil,naive"]
-    command += ["--seeds", "2", "--jobs", "1", "--probe-every", "1"]
+    command += ["--seeds", "4", "--jobs", "1", "--probe-every", "1"]
     whole = subprocess.run([*command, "--out", "whole"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert whole.returncode == 0, whole.stderr
     with subprocess.Popen([*command, "--out", "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL) as process:

@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -41,6 +42,9 @@ class Recipe(ABC):
         From which weights and texts are drawn.
     """
 
+    kind: ClassVar[str]
+    """What kind of model it is; of each kind there is one way in which a folder is written."""
+
     name: str
     stages: tuple[tuple[int, int], ...]
     tokens: int
@@ -60,7 +64,7 @@ class Recipe(ABC):
     @property
     def folder(self) -> Path:
         """Where the model lies in the library's cache; another recipe has another place."""
-        told = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        told = json.dumps({"format": FORMAT, "kind": self.kind, **asdict(self)}, sort_keys=True)
         return cache_folder() / "models" / f"{self.name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     @property

@@ -36,6 +36,8 @@ class LlamaRecipe(Recipe):
     The others are those of `Recipe`.
     """
 
+    kind = "llama"
+
     layers: int
     width: int
     heads: int

@@ -25,7 +25,7 @@ class MemoryLayer(nn.Module):
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
-    """Inside a language model that reads with it, see `remanence.context.layered`."""
+    """Inside a language model that reads with it, see `remanence.context.recurrent`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 _BLOCK = 500
 
 
-class Policy:
+class Policy(ABC):
     """Looks after the records of one scope. Every step is a transaction of its own, so that it may be stopped anywhere
     and run again."""
 
+    @abstractmethod
     def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
         """Do it; what was done, counted by name."""
-        raise NotImplementedError
 
 
 def exactly(store: Store, scope: str) -> Filter:

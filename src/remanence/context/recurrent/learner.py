@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.context import tree
-from remanence.context.layered.recipe import layered
 from remanence.context.reading import ReadingLearner
+from remanence.context.recurrent.recipe import recurrent_lm
 from remanence.errors import BudgetError, Unsupported, UsageError
 from remanence.footprint import format_bytes
 from remanence.hyperparameters import hyperparameters, validated
@@ -60,20 +60,22 @@ def read_by(layer: str, settings: dict[str, Any]) -> str:
     if own:
         raise UsageError(
             f"{own[0]} of {layer} is settled when a language model around it is trained: prepare one with "
-            "remanence.context.layered, and name it as language_model"
+            "remanence.context.recurrent, and name it as language_model"
         )
     return ReadBy(**settings).language_model or f"tiny-{layer}"
 
 
-class LayeredReader(Reader):
+class RecurrentReader(Reader):
     """Reads with a language model around a memory layer; what a cache is to others is here the layer's state."""
 
     def logits(self, tokens: Tensor, cache: Any = None, weights: Mapping[str, Tensor] | None = None) -> tuple[Any, Any]:
-        found = self.model(tokens[None], cache)
-        return found[0], found[1]
+        if weights is not None:
+            raise Unsupported("a language model around a memory layer reads with its own weights: leave others out")
+        scores, state = self.model(tokens[None], cache)
+        return scores, state
 
 
-class LayerLearner(ReadingLearner):
+class RecurrentLearner(ReadingLearner):
     """Reads a stream of lines into the state of a memory layer, and answers each question from that state.
 
     Parameters
@@ -81,7 +83,7 @@ class LayerLearner(ReadingLearner):
     layer:
         Which memory layer, by name.
     language_model:
-        A trained language model around it, as `layered` takes them.
+        A trained language model around it, as `recurrent_lm` takes them.
     budget:
         The most bytes that the state may have.
     seed:
@@ -94,8 +96,8 @@ class LayerLearner(ReadingLearner):
     """
 
     def __init__(self, layer: str, language_model: str, *, budget: int | None = None, seed: int = 0) -> None:
-        model = layered(language_model, layer)
-        super().__init__(LayeredReader(model, ByteTokenizer()), seed=seed)
+        model = recurrent_lm(language_model, layer)
+        super().__init__(RecurrentReader(model, ByteTokenizer()), seed=seed)
         with torch.no_grad():
             self.state: tree.State = tree.apply(model.initial(1), torch.clone)
         self.seen = 0

@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 from remanence.cli import app
 from remanence.context import tree
-from remanence.context.layered import LayeredLM, layered, names, recipe
-from remanence.context.layered.start import begin
 from remanence.context.layers.linear_attention import LinearAttention
 from remanence.context.layers.mixture_of_memories import MixtureOfMemories
 from remanence.context.layers.neural_memory import NeuralMemory
+from remanence.context.recurrent import RecurrentLM, names, recipe, recurrent_lm
+from remanence.context.recurrent.mimetic import begin
 from remanence.errors import StateError, UsageError
 from remanence.models.prepare import keep, prepare
 from remanence.models.reading_matter import ANSWER, rows
@@ -34,7 +34,7 @@ def test_in_pieces_as_at_once(name):
 
 
 def test_a_code_is_of_three_bytes_and_comes_before_and_with_a_byte():
-    model = LayeredLM(LinearAttention(24), letters=8, codes=8)
+    model = RecurrentLM(LinearAttention(24), letters=8, codes=8)
     text = torch.tensor([list(b"abcdabce")])
     codes = model._codes(text)  # of abc, bcd, cda, dab, abc, bce
     assert torch.equal(codes[:, 0], codes[:, 4])
@@ -90,16 +90,16 @@ def test_notes_are_asked_for_once_they_are_known():
 def test_trained_it_is_read_back_and_says_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("REMANENCE_CACHE", str(tmp_path))
     with pytest.raises(StateError, match="run `remanence prepare micro-based`"):
-        layered("micro-based", "based")
+        recurrent_lm("micro-based", "based")
     losses = [progress.loss for progress in prepare(recipe("micro-based"))]
     assert len(losses) == recipe("micro-based").updates
-    model = layered("micro-based", "based")
+    model = recurrent_lm("micro-based", "based")
     assert not model.training
-    again = layered(str(recipe("micro-based").folder), "based")
+    again = recurrent_lm(str(recipe("micro-based").folder), "based")
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))
     assert not torch.equal(model.letters.weight, recipe("micro-based").build().letters.weight)
     with pytest.raises(UsageError, match="is a language model around based, and lssl was asked for"):
-        layered("micro-based", "lssl")
+        recurrent_lm("micro-based", "lssl")
 
 
 def test_other_hyperparameters_lie_elsewhere(tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def test_other_hyperparameters_lie_elsewhere(tmp_path, monkeypatch):
     wanted.folder.mkdir(parents=True)
     keep(wanted, wanted.build())
     assert json.loads((wanted.folder / "config.json").read_text())["settings"] == {"window": 4}
-    assert layered(str(wanted.folder), "based").layer.near.window == 4
+    assert recurrent_lm(str(wanted.folder), "based").layer.near.window == 4
     with pytest.raises(UsageError, match="window"):
         recipe("micro-based", window=1)
 
@@ -122,13 +122,13 @@ def test_no_such_model(name):
 
 def test_a_folder_with_something_else_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no language model around a memory layer"):
-        layered(str(tmp_path), "based")
+        recurrent_lm(str(tmp_path), "based")
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(UsageError, match="holds no language model around a memory layer"):
-        layered(str(tmp_path), "based")
-    (tmp_path / "config.json").write_text('{"kind": "remanence layered", "layer": "based"}')
+        recurrent_lm(str(tmp_path), "based")
+    (tmp_path / "config.json").write_text('{"kind": "remanence recurrent", "layer": "based"}')
     with pytest.raises(UsageError, match="holds no language model around a memory layer"):
-        layered(str(tmp_path), "based")
+        recurrent_lm(str(tmp_path), "based")
 
 
 def test_the_command_prepares_one(tmp_path, monkeypatch):

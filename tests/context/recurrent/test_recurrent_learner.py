@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import remanence as rm
-import small_layered_model
+import small_recurrent_model
 from remanence.context import tree
-from remanence.context.layered import layered
+from remanence.context.recurrent import recurrent_lm
 from remanence.errors import BudgetError, StateError, Unsupported, UsageError
 from remanence.learner import Request
 from remanence.streams.written import unpack
@@ -17,7 +17,7 @@ def stream(experiences=3):
 
 
 def made(name="based", **settings):
-    return rm.make(name, stream(), language_model=small_layered_model.folder(name), **settings)
+    return rm.make(name, stream(), language_model=small_recurrent_model.folder(name), **settings)
 
 
 @pytest.mark.parametrize("name", ["based", "titans", "ntm"])
@@ -28,7 +28,7 @@ def test_what_it_holds_is_the_state_of_the_lines_read_so_far(name):
         learner.learn(experience)
         rows = experience.examples.learn(torch.arange(len(experience.examples)))
         text += "".join(f"{row['text'].rstrip()}\n" for row in unpack(rows.x))
-    model = layered(small_layered_model.folder(name), name)
+    model = recurrent_lm(small_recurrent_model.folder(name), name)
     with torch.no_grad():
         _, state = model(torch.tensor([[257, *text.encode()]]))
     assert learner.seen == 1 + len(text.encode())

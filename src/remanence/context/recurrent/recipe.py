@@ -13,14 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from remanence import systems
-from remanence.context.layered.model import LayeredLM
-from remanence.context.layered.start import begin
+from remanence.context.recurrent.mimetic import begin
+from remanence.context.recurrent.model import RecurrentLM
 from remanence.errors import UsageError, nearest
 from remanence.models.recipe import CONFIGURATION, Recipe
 from remanence.models.tiny_lm import RECIPES
 from remanence.randomness import derive, global_generator
-
-_KIND = "remanence layered"
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -57,7 +55,7 @@ TRAINING: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayeredRecipe(Recipe):
+class RecurrentRecipe(Recipe):
     """All that a language model around a memory layer follows from.
 
     Parameters
@@ -72,16 +70,18 @@ class LayeredRecipe(Recipe):
     The others are those of `remanence.models.recipe.Recipe`.
     """
 
+    kind = "remanence recurrent"
+
     layer: str
     letters: int
     codes: int
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def build(self) -> LayeredLM:
+    def build(self) -> RecurrentLM:
         card = layers()[self.layer]
         with global_generator(derive(self.seed, "weights")):
             layer = card.factory(self.letters + 2 * self.codes, **self.settings)
-            model = LayeredLM(layer, letters=self.letters, codes=self.codes)
+            model = RecurrentLM(layer, letters=self.letters, codes=self.codes)
         begin(layer, self.letters, self.codes, self.seed)
         return model
 
@@ -90,11 +90,11 @@ class LayeredRecipe(Recipe):
         return found
 
     def kept(self, model: nn.Module) -> tuple[dict[str, Tensor], str]:
-        told = {"kind": _KIND, "layer": self.layer, "settings": self.settings}
+        told = {"kind": self.kind, "layer": self.layer, "settings": self.settings}
         shape = {"letters": self.letters, "codes": self.codes}
         return dict(model.state_dict()), json.dumps({**told, **shape}, indent=1) + "\n"
 
-    def load(self) -> LayeredLM:
+    def load(self) -> RecurrentLM:
         self.check_ready()
         return _read(self.folder)[1]
 
@@ -108,7 +108,7 @@ def layers() -> dict[str, systems.System]:
     return systems.in_room("remanence.context.layers")
 
 
-def recipe(name: str, **settings: Any) -> LayeredRecipe:
+def recipe(name: str, **settings: Any) -> RecurrentRecipe:
     """The recipe of a model around a layer.
 
     Parameters
@@ -134,7 +134,7 @@ def recipe(name: str, **settings: Any) -> LayeredRecipe:
     if size not in SIZES or layer not in layers():
         raise UsageError(f"there is no model {name!r} to prepare: {nearest(name, names())}")
     own, training = (SETTINGS.get(layer, {}), TRAINING.get(layer, {})) if size == "tiny" else ({}, {})
-    made = LayeredRecipe(name=name, layer=layer, settings={**own, **settings}, **{**SIZES[size], **training})
+    made = RecurrentRecipe(name=name, layer=layer, settings={**own, **settings}, **{**SIZES[size], **training})
     if settings:
         made.build()  # says at once which of them it cannot have
     return made
@@ -145,7 +145,7 @@ def names() -> list[str]:
     return [f"{size}-{layer}" for layer in layers() for size in SIZES]
 
 
-def prepared(name: str) -> Recipe:
+def any_recipe(name: str) -> Recipe:
     """The recipe of any of the library's own language models, around a memory layer or not.
 
     Raises
@@ -160,7 +160,7 @@ def prepared(name: str) -> Recipe:
     return recipe(name)
 
 
-def layered(name: str, layer: str) -> LayeredLM:
+def recurrent_lm(name: str, layer: str) -> RecurrentLM:
     """A trained language model around a layer, by name or folder.
 
     Parameters
@@ -188,14 +188,14 @@ def layered(name: str, layer: str) -> LayeredLM:
     return model
 
 
-def _read(folder: Path) -> tuple[str, LayeredLM]:
+def _read(folder: Path) -> tuple[str, RecurrentLM]:
     """The layer and the model in a folder."""
     try:
         told: Mapping[str, Any] = json.loads((folder / CONFIGURATION).read_text())
-        if told.get("kind") != _KIND:
-            raise ValueError("it says so")
+        if told.get("kind") != RecurrentRecipe.kind:
+            raise ValueError(f"its {CONFIGURATION} is of another kind")
         layer = layers()[told["layer"]].factory(told["letters"] + 2 * told["codes"], **told["settings"])
-        model = LayeredLM(layer, letters=told["letters"], codes=told["codes"])
+        model = RecurrentLM(layer, letters=told["letters"], codes=told["codes"])
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UsageError(

@@ -6,6 +6,8 @@ follows something can be stored under it and found again by a layer that knows n
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ _BUCKETS = 1 << 14
 _MULTIPLIERS = (1_000_003, 8_191, 131_101)
 
 
-class LayeredLM(nn.Module):
+class RecurrentLM(nn.Module):
     """Features of bytes, one memory layer and one feed-forward layer with residual paths, scores of the next byte.
 
     Parameters
@@ -42,7 +44,7 @@ class LayeredLM(nn.Module):
     Example
     -------
     >>> from remanence.context.layers.linear_attention import LinearAttention
-    >>> model = LayeredLM(LinearAttention(24), letters=8, codes=8)
+    >>> model = RecurrentLM(LinearAttention(24), letters=8, codes=8)
     >>> scores, state = model(torch.tensor([list(b"To be")]))
     >>> tuple(scores.shape), state["last"].tolist()
     ((1, 5, 259), [[32, 98, 101]])
@@ -66,10 +68,7 @@ class LayeredLM(nn.Module):
     @property
     def layer(self) -> MemoryLayer:
         """The memory."""
-        found = self.body.mixers[0]
-        if not isinstance(found, MemoryLayer):
-            raise TypeError(f"{type(found).__name__} is no memory layer")
-        return found
+        return cast(MemoryLayer, self.body.mixers[0])
 
     def initial(self, batch: int) -> dict[str, State]:
         """The state before anything was read."""
