@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from bank_search import found_by, search_of
 from remanence.context.caches.attention import Reading
 from remanence.context.caches.camelot import Camelot
-from remanence.context.caches.held import Held
+from remanence.context.caches.held import PAD, Held
 from remanence.context.caches.rotary import Rotary
 
 ROTARY = Rotary(torch.tensor([1.0, 0.1], dtype=torch.float64))
@@ -93,8 +94,7 @@ def test_a_token_of_the_window_opens_the_mode_nearest_to_it_for_itself_and_what_
     keys, values = alike_keys()
     policy, held = consolidated(keys, values, 0.9)
     reading = Reading(None, None, 2, torch.tensor([[READ - 2, READ - 1]]))
-    scores = torch.zeros(1, 2, 1, 2, held.count)
-    found = policy.recalled(held, torch.zeros(1, 2, 2, 4), scores, reading)[0, :, 0]
+    found = found_by(policy, search_of(policy, held, torch.zeros(1, 2, 2, 4), reading))[0, :, 0]
     window = [0, *range(READ - RECENT, READ)]
     for head in range(2):
         modes = modes_by_loop(keys, values, 0.9, head)
@@ -105,3 +105,19 @@ def test_a_token_of_the_window_opens_the_mode_nearest_to_it_for_itself_and_what_
         # the last two tokens are the new ones
         assert found[head, 0].nonzero().flatten().tolist() == sorted(set(opened[:-1]))
         assert found[head, 1].nonzero().flatten().tolist() == sorted(set(opened))
+
+
+def test_a_row_without_modes_recalls_nothing():
+    keys, values = alike_keys()
+    policy = Camelot(novelty=0.9, recent=RECENT, sinks=SINKS)
+    held = Held(0, policy.marks, ROTARY)
+    held.capacity = held.whole = READ
+    index = torch.arange(READ).repeat(2, 1)
+    index[1, : READ - RECENT - SINKS] = PAD
+    turned = ROTARY.turn(keys, torch.arange(READ)).repeat(2, 1, 1, 1)
+    held.append(turned, values.repeat(2, 1, 1, 1), index, padded=True)
+    policy.ended([held], torch.tensor([READ, RECENT + SINKS]), 512)
+    reading = Reading(None, None, 1, torch.tensor([[READ - 1], [RECENT + SINKS - 1]]))
+    found = found_by(policy, search_of(policy, held, torch.zeros(2, 2, 1, 4), reading))
+    assert bool(found[0].any())
+    assert not bool(found[1].any())

@@ -5,6 +5,7 @@ import statistics
 import pytest
 import torch
 
+from bank_search import found_by, search_of
 from remanence.context.caches.attention import Reading
 from remanence.context.caches.em_llm import EMLLM
 from remanence.context.caches.held import Held
@@ -85,8 +86,10 @@ def test_boundaries_move_to_the_best_cut_of_the_keys_between(spoken, measure):
 
 def recall(policy, events, alike):
     """The events recalled of a row with one head, all of it in the bank."""
-    found = policy._recall(0, 0, torch.tensor([events]), torch.tensor([alike]), torch.ones(1, len(events)).bool())
-    return sorted({event for event, kept in zip(events, found[0].tolist(), strict=True) if kept})
+    found = policy._recall(0, 0, torch.tensor(events), torch.tensor(alike), None)
+    recalled = [events[place] for place in found.tolist()]
+    assert all(recalled.count(event) == events.count(event) for event in recalled)
+    return sorted(set(recalled))
 
 
 @pytest.fixture
@@ -126,8 +129,8 @@ def test_likeness_is_the_share_of_attention():
     held.append(*torch.randn(2, 1, 2, 8, 4, generator=draw), torch.arange(8)[None])
     held.mark("away")[:, :, :6] = 1.0
     held.mark("event").copy_(torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]))
-    scores = 3 * torch.randn(1, 2, 2, 3, 8, generator=draw)
-    found = policy.recalled(held, torch.zeros(1, 4, 3, 4), scores, None)[0, 0, 0, 0]
+    search = search_of(policy, held, 6 * torch.randn(1, 4, 3, 4, generator=draw))
+    scores, found = search.scores(), found_by(policy, search)[0, 0, 0, 0]
     best = {}
     for head in range(2):
         for token in range(6):

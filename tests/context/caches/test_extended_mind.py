@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bank_search import found_by, search_of
 from remanence.context.caches.attention import Reading
 from remanence.context.caches.extended_mind import ExtendedMind
 from remanence.context.caches.held import PAD, Held
@@ -18,15 +19,14 @@ def held():
     layer.capacity = layer.whole = COUNT
     index = torch.tensor([[PAD, *range(COUNT - 1)]])
     layer.append(*torch.randn(2, 1, 2, COUNT, 4, generator=draw), index)
-    layer.mark("away")[:, :, : AWAY + 1] = 1.0
+    layer.mark("away")[:, :, 1 : AWAY + 1] = layer.keys[:, :, 1 : AWAY + 1].norm(dim=-1)
     return layer
 
 
 def asked(policy, held):
     """What each of four query heads and three new tokens recalls, and the queries."""
     query = torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(4))
-    scores = (query.view(1, 2, 6, 4) @ held.keys.transpose(2, 3)).view(1, 2, 2, 3, COUNT) * 4**-0.5
-    return policy.recalled(held, query, scores, None)[0], query[0]
+    return found_by(policy, search_of(policy, held, query))[0], query[0]
 
 
 @pytest.mark.parametrize("similarity", [-1.0, 0.0, 0.4])
@@ -49,9 +49,9 @@ def test_the_most_alike_of_the_bank_are_recalled(held, topk, similarity):
 def test_layers_below_the_first_read_the_window_alone(held):
     query = torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(4))
     reading = Reading(None, None, 3, torch.arange(COUNT - 3, COUNT)[None])
-    read = [
-        ExtendedMind(first_layer=first, similarity=-1.0).attend(held, query, None, 0.5, reading)[0] for first in (1, 2)
-    ]
+    policies = [ExtendedMind(first_layer=first, similarity=-1.0) for first in (1, 2)]
+    visible = (policies[0].ordered(held) >= 0).unsqueeze(2)
+    read = [policy.attend(held, query, visible, 0.5, reading)[0] for policy in policies]
     keys, values = (some[:, :, AWAY + 1 :].repeat_interleave(2, 1) for some in (held.keys, held.values))
     window = (query @ keys.transpose(2, 3) * 0.5).softmax(-1) @ values
     assert torch.allclose(read[1], window, atol=1e-6)

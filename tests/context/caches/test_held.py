@@ -78,3 +78,15 @@ def test_room_beyond_what_is_held_can_be_given_back():
     held.trim(0)
     assert held.nbytes == sum(tensor.nbytes for tensor in held.state().values())
     assert held.count == 60
+
+
+def test_what_is_taken_off_leaves_no_marks():
+    held = Held(0, marks=("number",))
+    held.capacity = held.whole = 8
+    held.append(vectors(4, 0), vectors(4, 1), torch.arange(4)[None])
+    held.mark("number").fill_(7.0)
+    held.follows["something"] = True
+    held.take_off(2)
+    assert not held.follows
+    held.append(vectors(1, 2), vectors(1, 3), torch.tensor([[2]]))
+    assert held.mark("number")[0, 0].tolist() == [7.0, 7.0, 0.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +38,8 @@ class Reading:
         Whether no token came before and none is padding: each token then sees those up to itself.
     mask:
         What the new tokens may see of a layer without padding, (1, 1, n, count); layers of as many entries share it.
+    shared:
+        What a policy found out about the call that holds for all layers, by name.
     """
 
     tokens: Tensor | None
@@ -46,6 +48,7 @@ class Reading:
     positions: Tensor
     first: bool = False
     mask: Tensor | None = None
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 def attention(

@@ -136,7 +136,7 @@ class PolicyCache:
         held, reading = self.held[layer], self.reading
         if reading is None:
             raise StateError("no call of the model is under way: read inside `with cache.on(model):`")
-        seen = attention.visible(held.index, reading, self.seen)
+        seen = attention.visible(self.policy.ordered(held), reading, self.seen)
         output, weights = self.policy.attend(held, query, seen, scaling, reading)
         if reading.valid is not None:  # padding may have seen nothing, and NaN at it would reach others as 0 · NaN
             output = output.masked_fill(~reading.valid.to(output.device)[:, None, :, None], 0.0)
@@ -161,7 +161,7 @@ class PolicyCache:
         """A call broke off: its tokens are dropped."""
         if self.reading is not None:
             for held, count in zip(self.held, self._before, strict=True):
-                held.count = min(held.count, count)
+                held.take_off(min(held.count, count))
         self.reading = None
 
     # Taking in
@@ -195,7 +195,7 @@ class PolicyCache:
         )
         if reading.valid is not None:
             index = index.masked_fill(~reading.valid.to(keys.device), PAD)
-        held.append(keys, values, index)
+        held.append(keys, values, index, padded=reading.valid is not None)
         return keys, values  # `attend` reads from what is held
 
     def _take_bare(self, held: Held, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

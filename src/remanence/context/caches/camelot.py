@@ -1,26 +1,23 @@
 """CAMELoT: what leaves the window is consolidated into modes, averages of keys and values that are like one another.
 
 What is remembered are the modes, how many tokens each stands for, and when it was last added to; the oldest give way to what is new. It
-costs as many bytes a mode as any cache an entry, and a comparison of the window's keys with all modes.
+costs as many bytes a mode as any cache an entry, and a comparison of each new key with all modes.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from remanence.context.caches.attention import Reading
+from remanence.context.caches.consolidation import Consolidation
 from remanence.context.caches.held import PAD, Held
-from remanence.context.caches.recalling import Recalling
+from remanence.context.caches.recalling import SHORTEST, Found, Recalling, Search, hidden
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
-
-TOGETHER = 64
-"""How many entries that leave are compared with the modes at once; no more than memory asks for."""
 
 
 @system(
@@ -66,6 +63,8 @@ class Camelot(Recalling):
     """
 
     marks: ClassVar[tuple[str, ...]] = ("away", "tokens", "touched")
+    """How many tokens a mode stands for, and the number of the latest of them; for an entry of the window, which has
+    not come to a mode yet, the place of the mode nearest to it."""
 
     @validated
     def __init__(
@@ -81,65 +80,102 @@ class Camelot(Recalling):
 
     def sent_away(self, held: Held, leaving: Tensor) -> None:
         """Consolidate: each entry that leaves is averaged into the mode most like it, or becomes a mode."""
-        bank = self.away(held) & held.valid & ~leaving
         if held.rotary is not None and held.stored_keys.dtype in (torch.float16, torch.bfloat16):
             # Keys that are held as they came cannot be averaged: those of the bank are held as attention sees them
             held.stored_keys[leaving] = held.keys[leaving]
             held.mark("turned")[leaving] = 0
         held.mark("tokens")[leaving] = 1.0
         held.mark("touched")[leaving] = held.index[leaving].float()
-        units = normalize(held.keys, dim=-1)
-        for places in torch.split(leaving.any(1).any(0).nonzero().flatten(), TOGETHER):
-            self._consolidate(held, leaving, bank, units, places)
-
-    def _consolidate(self, held: Held, leaving: Tensor, bank: Tensor, units: Tensor, places: Tensor) -> None:
-        """Entries at a few places, in order; `bank` and `units` are kept up to date."""
-        own = units[:, :, places]
-        # Compared all at once, and again only with a mode that changed meanwhile
-        cosine = own @ units.transpose(2, 3)
-        for number, place in enumerate(places.tolist()):
-            coming = leaving[:, :, place]
-            nearest = cosine[:, :, number].masked_fill(~bank, -torch.inf).max(2)
-            merged = coming & (nearest.values >= self.novelty)
-            bank[:, :, place] |= coming & ~merged
-            row, head = merged.nonzero(as_tuple=True)
-            if len(row):
-                slot = nearest.indices[row, head]
-                self._average(held, row, head, slot, place)
-                units[row, head, slot] = normalize(held.stored_keys[row, head, slot], dim=-1).to(units.dtype)
-                cosine[row, head, :, slot] = (own[row, head] @ units[row, head, slot].unsqueeze(2)).squeeze(2)
+        keys, tokens, modes, coming = (
+            some.flatten(0, 1).cpu()
+            for some in (held.keys, held.mark("tokens").clone(), self.away(held) & ~leaving, leaving)
+        )
+        work = Consolidation(keys.float().clone(), tokens, modes, self.novelty)
+        work.take(coming)
+        if work.merges:
+            self._follow(held, work)
 
     @staticmethod
-    def _average(held: Held, row: Tensor, head: Tensor, slot: Tensor, place: int) -> None:
-        """The entry at a place becomes part of the mode in a slot, and padding."""
-        tokens = held.mark("tokens")[row, head, slot].unsqueeze(1)
-        for vectors in (held.stored_keys, held.values):
-            old, new = vectors[row, head, slot], vectors[row, head, place]
-            vectors[row, head, slot] = ((old * tokens + new) / (tokens + 1)).to(vectors.dtype)
-        held.mark("tokens")[row, head, slot] += 1
-        held.mark("touched")[row, head, slot] = held.index[row, head, place].float()
-        held.index[row, head, place] = PAD
+    def _follow(held: Held, work: Consolidation) -> None:
+        """Hold modes and the rest of them as they are after a consolidation."""
+        device, heads = held.index.device, held.index.shape[1]
+        flat = torch.cat(
+            [torch.as_tensor(np.stack([rows, slots, np.full_like(rows, at)])) for rows, slots, at in work.merges], 1
+        )
+        modes, mode = torch.unique(flat[:2], dim=1, return_inverse=True)
+        row, _, place = flat.to(device)
+        came = (row // heads, row % heads, place)
+        rows, slots = modes.to(device)
+        changed, mode = (rows // heads, rows % heads, slots), mode.to(device)
+        before = held.mark("tokens")[changed].unsqueeze(1)
+        after = work.tokens[modes[0], modes[1]].to(device).unsqueeze(1)
+        keys = work.keys[modes[0], modes[1]].to(device)
+        values = held.values
+        total = (values[changed] * before).index_add(0, mode, values[came].to(before.dtype))
+        values[changed] = (total / after).to(values.dtype)
+        held.stored_keys[changed] = keys.to(values.dtype)
+        held.mark("away")[changed] = keys.norm(dim=1).clamp(min=SHORTEST)
+        held.mark("tokens")[changed] = after.squeeze(1)
+        latest = held.index[came].float()
+        held.mark("touched")[changed] = torch.zeros_like(keys[:, 0]).scatter_reduce(0, mode, latest, "amax")
+        held.mark("away")[came] = 0.0
+        held.index[came] = PAD
 
-    def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
+    def recalled(self, search: Search) -> Found:
         """The modes nearest to the keys of the window, each seen from the token on whose key it is like."""
-        away, front = self.away(held) & held.valid, self.front(held)
-        keys, rank = held.keys, front.int().cumsum(2)
-        last = reading.positions[:, -1].view(-1, 1, 1).to(rank.device)
-        # Of all entries only those of the window are looked at, in as many places as the longest has
-        places = front.int().sort(dim=2, descending=True, stable=True).indices[:, :, : int(rank[:, :, -1].max())]
-        number = rank.gather(2, places)
-        window = keys.gather(2, places.unsqueeze(3).expand(*places.shape, keys.shape[3]))
-        if held.rotary is not None:
-            window = held.rotary.turn(window, rank[:, :, -1:] - number - last)
-        # The length of a key of the window makes no mode nearer than another
-        lengths = keys.norm(dim=-1).clamp(min=1e-12).unsqueeze(2)
-        hidden = torch.zeros_like(lengths).masked_fill_(~away.unsqueeze(2), -torch.inf)
-        alike = (window @ keys.transpose(2, 3)).div_(lengths).add_(hidden)
+        held, bank = search.held, search.bank
+        # Which entries are of the window, and the number of each among them
+        if bank.tidy:
+            front = None
+            rank = torch.arange(1, held.count - (bank.end - bank.first) + 1, device=search.keys.device)
+            rank = rank.expand(*search.keys.shape[:2], -1)
+        else:
+            front = (bank.outside(held.index) != PAD) & (bank.outside(held.mark("away")) == 0)
+            rank = front.cumsum(2)
+        self._compare(search, front, rank)
+        nearest = bank.outside(held.mark("touched")).long().clamp(max=search.keys.shape[2] - 1)
         # The first token of the window that is nearest to a mode opens it to itself and to all after it
         never = torch.iinfo(rank.dtype).max
-        order = number.masked_fill(~front.gather(2, places), never)
-        opened = torch.full_like(rank, never).scatter_reduce(2, alike.max(3).indices, order, "amin")
-        new = reading.length
-        asked = rank[:, :, -1:] - torch.arange(new - 1, -1, -1, device=rank.device)
-        seen = (opened.unsqueeze(2) <= asked.unsqueeze(3)) & away.unsqueeze(2)
-        return seen.unsqueeze(2).expand(scores.shape)
+        opened = torch.full(search.keys.shape[:3], never, dtype=rank.dtype, device=rank.device)
+        opened.scatter_reduce_(2, nearest, rank if front is None else rank.masked_fill(~front, never), "amin")
+        opens = (opened.gather(2, nearest) == rank)[:, :, None, None]
+        if front is not None:
+            opens = opens & front[:, :, None, None]
+        if search.among is not None:  # a head without a mode is near to none
+            opens = opens & search.among.gather(2, nearest)[:, :, None, None]
+        new = search.reading.length
+        if new > 1:
+            asked = rank[:, :, -1:] - torch.arange(new - 1, -1, -1, device=rank.device)
+            opens = opens & (rank.unsqueeze(2) <= asked.unsqueeze(3)).unsqueeze(2)
+        return Found(nearest, opens)
+
+    @staticmethod
+    def _compare(search: Search, front: Tensor | None, rank: Tensor) -> None:
+        """Note at each entry of the window which mode is nearest; those that were compared with these modes have it."""
+        held, bank, reading = search.held, search.bank, search.reading
+        known = held.follows.get("compared", 0)
+        held.follows["compared"] = held.count
+        # What was added since is at the end, and in the window
+        fresh = held.count - known
+        if fresh == reading.length:
+            keys = held.keys[:, :, known:]
+            if held.rotary is not None:
+                if "back" not in reading.shared:
+                    reading.shared["back"] = held.rotary.angles(-reading.positions.to(keys.device).unsqueeze(1))
+                keys = held.rotary.apply(keys, *reading.shared["back"])
+        else:
+            known, keys = 0, bank.outside(held.keys)
+            if held.rotary is not None:
+                last = reading.positions[:, -1].view(-1, 1, 1).to(rank.device)
+                keys = held.rotary.turn(keys, rank[:, :, -1:] - rank - last)
+        # The length of a key of the window makes no mode nearer than another
+        alike = (keys @ search.keys.transpose(2, 3)) / search.lengths.clamp(min=SHORTEST).unsqueeze(2)
+        nearest = hidden(alike, None if search.among is None else search.among.unsqueeze(2)).argmax(3).float()
+        touched = held.mark("touched")
+        if known:
+            touched[:, :, known:] = nearest
+        elif front is None or bank.apart:
+            touched[:, :, : bank.first] = nearest[:, :, : bank.first]
+            touched[:, :, bank.end :] = nearest[:, :, bank.first :]
+        else:
+            touched[front] = nearest[front]

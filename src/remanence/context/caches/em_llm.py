@@ -6,6 +6,7 @@ entry as any cache and one number; a call compares its queries with all entries,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -13,10 +14,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from remanence.context.caches.attention import Reading
 from remanence.context.caches.held import Held
-from remanence.context.caches.recalling import Recalling
+from remanence.context.caches.recalling import Found, Recalling, Search, hidden
 from remanence.context.caches.segmentation import refined, surprise
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
@@ -120,21 +122,29 @@ class EMLLM(Recalling):
     def _cut(self, row: int, surprises: Tensor, valid: Tensor, graph: Held, new: int) -> Tensor:
         """The number of the event of each new token of one row."""
         past, event, length = self._own["past"][row], int(self._own["event"][row]), int(self._own["length"][row])
+        # Numbers one after another, for which lists are many times faster than tensors
+        lately = [one for one in past.tolist() if not math.isnan(one)]
         starts, numbers = [], []
-        for at in range(new):
-            if bool(valid[at]):
-                known = past[~past.isnan()]
-                threshold = known.mean() + self.gamma * known.std() if len(known) > 1 else torch.inf
-                if length and (float(surprises[at]) > float(threshold) or length >= self.largest):
+        for at, (own, there) in enumerate(zip(surprises.tolist(), valid.tolist(), strict=True)):
+            if there:
+                if length and (own > self._threshold(lately) or length >= self.largest):
                     event, length = event + 1, 0
                     starts.append(at)
                 length += 1
-                past = torch.cat([past[1:], surprises[at : at + 1].to(past)])
+                lately = [*lately, own][-self.spread :]
             numbers.append(float(event))
         found = torch.tensor(numbers, device=graph.index.device)
-        self._own["past"][row] = past
+        past.copy_(torch.tensor([math.nan] * (self.spread - len(lately)) + lately))
         self._own["event"][row], self._own["length"][row] = event, length
-        return found if self.refine == "none" else self._refined(row, found, starts, graph, new)
+        return found if self.refine == "none" or not starts else self._refined(row, found, starts, graph, new)
+
+    def _threshold(self, lately: list[float]) -> float:
+        """The surprise above which an event begins: so many deviations above the mean of what came lately."""
+        if len(lately) < 2:
+            return math.inf
+        mean = sum(lately) / len(lately)
+        squares = sum((one - mean) ** 2 for one in lately)
+        return mean + self.gamma * math.sqrt(squares / (len(lately) - 1))
 
     def _refined(self, row: int, events: Tensor, starts: list[int], graph: Held, new: int) -> Tensor:
         """Boundaries between events that both began in this call move to the best cut of the keys between."""
@@ -153,33 +163,50 @@ class EMLLM(Recalling):
 
     # Recall
 
-    def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
-        away = self.away(held) & held.valid
-        events = held.mark("event").long()
+    def recalled(self, search: Search) -> Found:
+        among, scores = search.among, search.scores()
         # What queries would attend to, not plain products, in which one head or one direction common to all drowns the rest
-        smallest = torch.finfo(torch.float32).min
-        shares = scores.float().masked_fill(~away[:, :, None, None], smallest).softmax(-1)
-        alike = shares.mean((2, 3)).masked_fill(~away, -torch.inf)
-        chosen = torch.zeros_like(away)
-        for row in range(away.shape[0]):
-            chosen[row] = self._recall(row, held.layer, events[row], alike[row], away[row])
-        return chosen[:, :, None, None].expand(scores.shape)
+        shares = hidden(scores, None if among is None else among[:, :, None, None]).softmax(-1, torch.float32)
+        alike = shares.mean((2, 3)).amax(1)
+        # All heads of a layer hold the same tokens
+        events = search.bank.of(search.held.mark("event"))[:, 0]
+        rows = [
+            self._recall(row, search.held.layer, events[row], alike[row], None if among is None else among[row, 0])
+            for row in range(len(events))
+        ]
+        if len(rows) == 1:
+            return Found(rows[0].expand(1, scores.shape[1], -1), None)
+        places = pad_sequence(rows, batch_first=True, padding_value=-1).unsqueeze(1)
+        return Found(places.clamp(min=0).expand(-1, scores.shape[1], -1), (places >= 0)[:, :, None, None])
 
-    def _recall(self, row: int, layer: int, events: Tensor, alike: Tensor, away: Tensor) -> Tensor:
-        there, place = torch.unique(events[away], return_inverse=True)
-        if not len(there):
-            return away
-        best = alike.new_full((len(there),), -torch.inf).scatter_reduce(0, place, alike[away], "amax")
-        similar = there[best.topk(min(self.similar, len(there))).indices]
-        wanted = similar
-        if self.contiguous:
-            queue = self._own["neighbours"][row, layer]
-            beside = torch.stack([similar - 1, similar + 1], 1).flatten()
-            beside = beside[~torch.isin(beside, similar) & ~torch.isin(beside, queue) & torch.isin(beside, there)]
-            queue = torch.cat([beside, queue])[: self.contiguous]
-            self._own["neighbours"][row, layer, : len(queue)] = queue
-            wanted = torch.cat([similar, queue])
-        return away & torch.isin(events, wanted)
+    def _recall(self, row: int, layer: int, events: Tensor, alike: Tensor, among: Tensor | None) -> Tensor:
+        """Which places of the bank one row recalls, (k,) int64; their `events` ascend."""
+        if among is not None:
+            places = among.nonzero().flatten()
+            return places[self._recall(row, layer, events[places], alike[places], None)]
+        if not len(events):
+            return events.new_zeros(0, dtype=torch.int64)
+        there, place = torch.unique_consecutive(events, return_inverse=True)
+        # For each event that of its tokens which is most alike
+        best = alike.new_zeros(len(there)).scatter_reduce(0, place, alike, "amax")
+        similar = there[best.topk(min(self.similar, len(there))).indices].int().tolist()
+        beside = [number for one in similar for number in (one - 1, one + 1)] if self.contiguous else []
+        queue = known = self._own["neighbours"][row, layer].tolist() if self.contiguous else []
+        spans = self._spans(events, {*similar, *beside, *queue})
+        new = [number for number in beside if number in spans and number not in {*similar, *queue}]
+        queue = (new + queue)[: self.contiguous]
+        if queue != known:
+            self._own["neighbours"][row, layer] = torch.tensor(queue)
+        wanted = sorted(spans[number] for number in {*similar, *queue} if number in spans)
+        return torch.tensor([place for span in wanted for place in range(*span)], device=events.device)
+
+    @staticmethod
+    def _spans(events: Tensor, numbers: set[int]) -> dict[int, tuple[int, int]]:
+        """Where among ascending `events` those of these numbers are, first and end; without those that are not there."""
+        asked = sorted(numbers)
+        given = torch.tensor(asked, dtype=events.dtype, device=events.device)
+        firsts, ends = (torch.searchsorted(events, given, right=right).tolist() for right in (False, True))
+        return {number: (first, end) for number, first, end in zip(asked, firsts, ends, strict=True) if end > first}
 
     # What is kept besides entries
 

@@ -6,14 +6,13 @@ an entry as any cache, and attention over the window and the few entries that ar
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
 
-from remanence.context.caches.attention import Reading
 from remanence.context.caches.held import Held
-from remanence.context.caches.recalling import Recalling, best
+from remanence.context.caches.recalling import SHORTEST, Found, Recalling, Search, best
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
@@ -70,8 +69,11 @@ class ExtendedMind(Recalling):
     def recalls(self, held: Held) -> bool:
         return held.layer >= self.first_layer
 
-    def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
-        lengths = query.norm(dim=-1).view(*scores.shape[:4], 1) * held.keys.norm(dim=-1)[:, :, None, None]
-        cosine = scores * query.shape[-1] ** 0.5 / lengths.clamp(min=1e-12)
-        among = (self.away(held) & held.valid)[:, :, None, None] & (cosine >= self.similarity)
-        return best(cosine, among, self.topk)
+    def recalled(self, search: Search) -> Found:
+        scores = search.scores()
+        lengths = search.lengths.clamp(min=SHORTEST)[:, :, None, None]
+        # The length of a query makes none of its entries more alike than another: it stays in what is compared with
+        asked = search.query.norm(dim=-1).view(*scores.shape[:4], 1)
+        among = None if search.among is None else search.among[:, :, None, None]
+        found = best(scores / lengths, among, self.topk, asked * self.similarity)
+        return replace(found, scores=scores.gather(-1, found.places))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,9 @@ class Held:
     besides:
         What a policy holds for the whole layer, by name: tensors whose first dimension is the batch. They are
         counted, saved, reordered and forgotten with the entries.
+    follows:
+        What a policy found out about the entries, by name: no tensors. It is kept as long as entries that are no
+        padding are added at the end, and dropped by every other change.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Held:
         self.layer, self.rotary, self.thinning = layer, rotary, thinning
         self.capacity, self.whole, self.count, self.older = 0, 0, 0, 0
         self.besides: dict[str, Tensor] = {}
+        self.follows: dict[str, Any] = {}
         self._names = ("keys", "values", "index", *marks)
         self._buffers: dict[str, Tensor] = {}
 
@@ -117,9 +122,14 @@ class Held:
 
     # Taking in
 
-    def append(self, keys: Tensor, values: Tensor, index: Tensor) -> None:
-        """Put new entries at the end: keys and values (batch, heads, n, features), index (batch, n)."""
+    def append(self, keys: Tensor, values: Tensor, index: Tensor, *, padded: bool = False) -> None:
+        """Put new entries at the end: keys and values (batch, heads, n, features), index (batch, n).
+
+        `padded` says whether some of them are padding.
+        """
         new = keys.shape[2]
+        if padded:
+            self.follows.clear()
         if not self._buffers:
             self._begin(keys, values)
         if self.count + new > self._room:
@@ -136,9 +146,15 @@ class Held:
                 buffer[:, :, at] = values.detach()
             elif name == "index":
                 buffer[:, :, at] = index.unsqueeze(1)
-            elif name != "thin":
-                buffer[:, :, at] = 0
         self.count += new
+
+    def take_off(self, count: int) -> None:
+        """Drop the newest entries, so that `count` are left."""
+        self.follows.clear()
+        for name, buffer in self._buffers.items():
+            if name not in ("keys", "values", "thin"):
+                buffer[:, :, count : self.count] = 0  # marks of a new entry are 0
+        self.count = count
 
     def _begin(self, keys: Tensor, values: Tensor) -> None:
         batch, heads = keys.shape[:2]
@@ -179,6 +195,7 @@ class Held:
         """Turn the entries of the tokens from `first` up to `end` into padding of zeros; how many there were."""
         if self.empty:
             return 0
+        self.follows.clear()
         index = self.index
         gone = (index >= first) & (index < end)
         for name in self._buffers:
@@ -201,6 +218,7 @@ class Held:
         """
         moved = self._gaps(chosen, close) if close is not None and self.rotary is not None else None
         slots = max(chosen.shape[2], min(self.capacity, self._room))
+        self.follows.clear()
         stored = self._gathered(self._stored(), chosen)
         stay = {
             name: self._gathered(self._used(name), chosen) for name in self._buffers if name not in ("keys", "thin")
@@ -289,13 +307,14 @@ class Held:
 
     def take_rows(self, rows: Tensor) -> None:
         """Hold these rows of the batch, in this order, some perhaps several times."""
+        self.follows.clear()
         for kept in (self._buffers, self.besides):
             for name, tensor in kept.items():
                 kept[name] = tensor.index_select(0, rows.to(tensor.device))
 
     def clear(self) -> None:
         """Hold nothing."""
-        self.count, self.older, self._buffers, self.besides = 0, 0, {}, {}
+        self.count, self.older, self._buffers, self.besides, self.follows = 0, 0, {}, {}, {}
 
     # Coming back
 
@@ -310,5 +329,6 @@ class Held:
         here = {name: tensor.to(device).clone() for name, tensor in tensors.items()}
         self.besides = {n.removeprefix("besides."): here.pop(n) for n in list(here) if n.startswith("besides.")}
         self._buffers = here
+        self.follows.clear()
         self.count = here["index"].shape[2] if here else 0
         self.older = here["thin"].shape[2] if "thin" in here else 0

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from remanence.context.caches.attention import Reading
 from remanence.context.caches.held import Held
-from remanence.context.caches.recalling import Recalling, best
+from remanence.context.caches.recalling import Found, Recalling, Search, best, hidden
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.randomness import generator
@@ -114,23 +114,25 @@ class MemorizingTransformers(Recalling):
     def recalls(self, held: Held) -> bool:
         return held.layer == self._looks_up
 
-    def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
-        among = (self.away(held) & held.valid)[:, :, None, None].expand(scores.shape)
+    def recalled(self, search: Search) -> Found:
+        among = None if search.among is None else search.among[:, :, None, None]
+        scores, packed = search.scores(), search.packed
         if self.search == "approximate":
-            width = query.shape[-1]
+            width = packed.shape[-1]
             draw = generator(0, "projection", width)
-            projection = torch.randn(width, max(4, width // 4), generator=draw).to(query)
-            near = (query @ projection).view(*scores.shape[:4], -1) @ (held.keys @ projection).unsqueeze(2).mT
-            among = best(near, among, 4 * self.topk)
+            projection = torch.randn(width, max(4, width // 4), generator=draw).to(packed)
+            rough = (packed @ projection) @ (search.keys @ projection).mT
+            candidates = best(rough.view(scores.shape), among, 4 * self.topk)
+            found = best(scores.gather(-1, candidates.places), candidates.there, self.topk)
+            return replace(found, places=candidates.places.gather(-1, found.places))
         return best(scores, among, self.topk)
 
-    def combine(
-        self, near: Tensor, far: Tensor, seen: Tensor, recalled: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        smallest = torch.finfo(near.dtype).min
-        local = torch.softmax(near.masked_fill(~seen, smallest), -1, dtype=torch.float32)
-        found = torch.softmax(far.masked_fill(~recalled, smallest), -1, dtype=torch.float32)
+    def shares(self, near: Tensor, seen: Tensor | None, far: Tensor, there: Tensor | None) -> Tensor:
+        local, found = (
+            torch.softmax(hidden(scores, some), -1, dtype=torch.float32)
+            for scores, some in ((near, seen), (far, there))
+        )
         # A query that finds nothing attends to the window alone
-        share = (1 / (1 + math.exp(-self.gate))) * recalled.any(-1, keepdim=True)
-        shares = (share * found + (1 - share) * local).to(values.dtype)
-        return shares @ values, shares
+        some = 1.0 if there is None else there.any(-1, keepdim=True)
+        share = (1 / (1 + math.exp(-self.gate))) * some
+        return torch.cat([(1 - share) * local, share * found], -1)

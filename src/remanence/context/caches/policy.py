@@ -112,6 +112,10 @@ class Policy:
         """(batch, heads, count) bool: the entries that have a place in the sequence of positions, by default all."""
         return held.valid
 
+    def ordered(self, held: Held) -> Tensor:
+        """(batch, heads, m) int32: the tokens of the entries that are seen by their order, by default of all."""
+        return held.index
+
     def attend(
         self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
     ) -> tuple[Tensor, Tensor | None]:
@@ -124,8 +128,8 @@ class Policy:
         query:
             (batch, query heads, n, features), rotated.
         visible:
-            (batch, heads, n, count) bool, or broadcast to it: what a query may see; None where it may see
-            everything.
+            (batch, heads, n, m) bool, or broadcast to it: what a query may see of the entries that are `ordered`; None
+            where it may see all of them.
         scaling:
             Factor of the scores.
         reading:

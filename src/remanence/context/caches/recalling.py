@@ -7,14 +7,117 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from remanence.context.caches.attention import Reading
+from remanence.context.caches.attention import Reading, attention
 from remanence.context.caches.held import Held
 from remanence.context.caches.policy import Policy, Positions
+
+SHORTEST = 1e-12
+"""The length that a key of nothing but zeros counts as having."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Where in a layer the bank lies.
+
+    Parameters
+    ----------
+    first, end:
+        The entries from `first` up to `end`, of all rows and heads, are those among which the bank lies.
+    whole:
+        Whether in every row and head all of them are of the bank.
+    apart:
+        Whether none of them is of the window, in any row or head.
+    tidy:
+        Whether they are apart, and none of the others is padding: these are the window then.
+    longest:
+        The most entries outside the bank that a row and head had when this was found out.
+    count:
+        How many entries the layer had then; those that came since are of the window.
+    """
+
+    first: int
+    end: int
+    whole: bool
+    apart: bool
+    tidy: bool
+    longest: int
+    count: int
+
+    def of(self, entries: Tensor) -> Tensor:
+        """Those among which the bank lies, of a tensor (batch, heads, count, …)."""
+        return entries[:, :, self.first : self.end]
+
+    def outside(self, entries: Tensor) -> Tensor:
+        """Those among which the window lies; all, where it is not apart."""
+        if not self.apart or self.first == self.end:
+            return entries
+        return torch.cat([entries[:, :, : self.first], entries[:, :, self.end :]], 2)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the queries of a call ask of the bank of a layer; m are the places among which it lies.
+
+    Parameters
+    ----------
+    held, bank, reading:
+        The layer with the new entries, where in it the bank lies, and the call.
+    query:
+        (batch, query heads, n, features), as the bank is asked, times `scaling`.
+    keys, lengths:
+        (batch, heads, m, features) at these places, and (batch, heads, m) how long they are; 0 outside the bank.
+    scaling:
+        Of the attention of the model.
+    """
+
+    held: Held
+    bank: Bank
+    reading: Reading
+    query: Tensor
+    keys: Tensor
+    lengths: Tensor
+    scaling: float
+
+    @property
+    def among(self) -> Tensor | None:
+        """(batch, heads, m) bool: which places are of the bank; None where all are."""
+        return None if self.bank.whole else self.lengths > 0
+
+    @property
+    def packed(self) -> Tensor:
+        """(batch, heads, group · n, features): the queries by the heads of the keys."""
+        batch, heads, _, width = self.keys.shape
+        return self.query.reshape(batch, heads, -1, width)
+
+    def scores(self) -> Tensor:
+        """(batch, heads, group, n, m): products of the queries with all keys."""
+        batch, heads, count, _ = self.keys.shape
+        return (self.packed @ self.keys.transpose(2, 3)).view(batch, heads, -1, self.query.shape[2], count)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What queries recall, of the places among which the bank lies.
+
+    Parameters
+    ----------
+    places:
+        (batch, heads, group, n, k) int64: of each query; or (batch, heads, k): the same for all queries of a head.
+    there:
+        Bool, broadcast to (batch, heads, group, n, k): which of them a query does recall; None for all.
+    scores:
+        (batch, heads, group, n, k): the products of each query with its own; None where all have the same places.
+    """
+
+    places: Tensor
+    there: Tensor | None
+    scores: Tensor | None = None
 
 
 class Recalling(Policy):
@@ -28,6 +131,7 @@ class Recalling(Policy):
 
     sees: ClassVar[frozenset[str]] = frozenset({"queries"})
     marks: ClassVar[tuple[str, ...]] = ("away",)
+    """0 for an entry of the window and for padding, and in the bank the length of its key, by which searches divide."""
     positions: Positions = "closed"
 
     def away(self, held: Held) -> Tensor:
@@ -45,12 +149,40 @@ class Recalling(Policy):
         """How far before a query an entry of the bank seems to lie."""
         return self.sinks + self.recent
 
+    def bank(self, held: Held) -> Bank:
+        """Where in a layer the bank lies. Looked for after a change only, as looking takes as long as reading it."""
+        if "bank" not in held.follows:
+            there, front = self.away(held), self.front(held)
+            places = there.any(1).any(0).nonzero().flatten()
+            first, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+            inside = slice(first, end)
+            apart = not bool(front[:, :, inside].any())
+            if apart and end:  # padding up to the window is not of it
+                after = front[:, :, end:].any(1).any(0).nonzero().flatten()
+                end = end + int(after[0]) if len(after) else held.count
+                inside = slice(first, end)
+            held.follows["bank"] = Bank(
+                first,
+                end,
+                whole=bool(there[:, :, inside].all()),
+                apart=apart,
+                tidy=apart and int(front.sum()) == front[:, :, : held.count - (end - first)].numel(),
+                longest=int(front.sum(2).max()),
+                count=held.count,
+            )
+        return cast(Bank, held.follows["bank"])
+
     # Leaving the window
 
     def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
         for held in layers:
-            if not held.empty and (held.count >= held.capacity or int(self.front(held).sum(2).max()) > limit // 2):
+            if not held.empty and (held.count >= held.capacity or self._longest(held) > limit // 2):
                 self._send_away(held, base.to(held.index.device))
+
+    def _longest(self, held: Held) -> int:
+        """The most entries that a row and head has outside the bank."""
+        bank = self.bank(held)
+        return bank.longest + held.count - bank.count
 
     def _send_away(self, held: Held, base: Tensor) -> None:
         front = self.front(held)
@@ -63,88 +195,114 @@ class Recalling(Policy):
         position = base.view(-1, 1, 1) - (length - rank + 1)
         gap = leaving.sum(2, keepdim=True)
         held.move(torch.where(leaving, -position, torch.where(front & (rank <= self.sinks), gap, 0)))
-        held.mark("away")[leaving] = 1.0
+        held.mark("away")[leaving] = held.keys[leaving].float().norm(dim=-1).clamp(min=SHORTEST)
         self.sent_away(held, leaving)
+        held.follows.clear()
 
     def sent_away(self, held: Held, leaving: Tensor) -> None:
         """Entries ``leaving`` (batch, heads, count) bool have just come to the bank."""
 
     # Reading
 
+    def ordered(self, held: Held) -> Tensor:
+        return self.bank(held).outside(held.index)
+
     def attend(
         self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
     ) -> tuple[Tensor, Tensor | None]:
-        away = self.away(held)
-        if not bool(away.any()):
+        bank = self.bank(held)
+        if bank.first == bank.end:
             return super().attend(held, query, visible, scaling, reading)
-        seen = ~away.unsqueeze(2)
-        if visible is not None:
-            seen = seen & visible
-        if not self.recalls(held):
-            return super().attend(held, query, seen, scaling, reading)
-        batch, queries, new, width = query.shape
-        heads, count = away.shape[1:]
-        group = queries // heads
         keys, values = held.keys, held.values
-        asking = self._asking(held, query, reading)
-        # One product for both, so that the keys are gone through once
-        both = torch.cat([one.reshape(batch, heads, group * new, width) for one in (query, asking)], 2)
-        near, far = torch.split((both @ keys.transpose(2, 3)) * scaling, group * new, 2)
-        recalled = self.recalled(held, asking, far.reshape(batch, heads, group, new, count), reading)
-        seen = seen.expand(-1, -1, new, -1).repeat(1, 1, group, 1)
-        there = (away & held.valid).unsqueeze(2)
-        recalled = recalled.reshape(batch, heads, group * new, count) & there
-        output, shares = self.combine(near, far, seen, recalled, values)
-        return output.view(batch, queries, new, -1), shares.view(batch, queries, new, -1)
+        seen = visible
+        if not bank.apart:
+            window = ~self.away(held).unsqueeze(2)
+            seen = window if seen is None else seen & window
+        near_keys, near_values = bank.outside(keys), bank.outside(values)
+        if not self.recalls(held):
+            return attention(query, near_keys, near_values, seen, scaling, weights=False)
+        batch, queries, new, width = query.shape
+        heads = keys.shape[1]
+        rows = (batch, heads, queries // heads, new)
+        query = query * scaling
+        packed = query.reshape(batch, heads, -1, width)
+        near = (packed @ near_keys.transpose(2, 3)).view(*rows, -1)
+        asking, lengths = self._asking(held, query, reading), bank.of(held.mark("away"))
+        search = Search(held, bank, reading, asking, bank.of(keys), lengths, scaling)
+        found = self.recalled(search)
+        # Only what is recalled is gone through: of the keys where nobody looked at all of them, and of the values
+        recalled = entries_at(bank.of(values), found.places)
+        if found.scores is None:
+            chosen = entries_at(search.keys, found.places)
+            far = (search.packed @ chosen.transpose(2, 3)).view(*rows, -1)
+        else:
+            far = found.scores
+        shares = self.shares(near, None if seen is None else seen.unsqueeze(2), far, found.there).to(values.dtype)
+        close, distant = torch.split(shares, [near.shape[-1], far.shape[-1]], -1)
+        output = close.flatten(2, 3) @ near_values
+        if found.scores is None:
+            output = output + distant.flatten(2, 3) @ recalled
+        else:
+            output = output + (distant.unsqueeze(-2) @ recalled).view(output.shape)
+        return output.view(batch, queries, new, -1), None
 
     def _asking(self, held: Held, query: Tensor, reading: Reading) -> Tensor:
         """The queries as they would be if they stood `distance` tokens after what is in the bank."""
         if held.rotary is None:
             return query
-        by = self.distance - reading.positions.to(query.device)
-        return held.rotary.turn(query, by.unsqueeze(1))
+        if "asking" not in reading.shared:
+            by = self.distance - reading.positions.to(query.device)
+            reading.shared["asking"] = held.rotary.angles(by.unsqueeze(1))
+        cos, sin = (angle.to(query.device) for angle in reading.shared["asking"])
+        return held.rotary.apply(query, cos, sin)
 
     def recalls(self, held: Held) -> bool:
         """Whether the queries of a layer read its bank; by default they do."""
         return True
 
     @abstractmethod
-    def recalled(self, held: Held, query: Tensor, scores: Tensor, reading: Reading) -> Tensor:
-        """Which entries each query recalls.
+    def recalled(self, search: Search) -> Found:
+        """What each query recalls; none of it outside the bank."""
+
+    def shares(self, near: Tensor, seen: Tensor | None, far: Tensor, there: Tensor | None) -> Tensor:
+        """What of its attention a query gives to each entry: one softmax over what it sees and what it recalls.
 
         Parameters
         ----------
-        held:
-            The layer with the new entries.
-        query:
-            (batch, query heads, n, features) as the bank is asked.
-        scores:
-            (batch, heads, group, n, count): their scaled products with the keys.
-        reading:
-            The call.
+        near, far:
+            (batch, heads, group, n, …): scores of the window, and of what was found in the bank.
+        seen, there:
+            What is seen of the one and recalled of the other, broadcast to them; None where all is.
 
         Returns
         -------
-        (batch, heads, group, n, count) bool, or broadcast to it; outside the bank it is passed over.
+        (batch, heads, group, n, …) in float32: of the window and then of the bank.
         """
-
-    def combine(
-        self, near: Tensor, far: Tensor, seen: Tensor, recalled: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One softmax over what is seen of the window and what is recalled; output and weights."""
-        scores = torch.where(recalled, far, near)
-        scores = scores.masked_fill(~(seen | recalled), torch.finfo(scores.dtype).min)
-        shares = torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype)
-        return shares @ values, shares
+        return torch.softmax(torch.cat([hidden(near, seen), hidden(far, there)], -1), -1, dtype=torch.float32)
 
 
-def best(scores: Tensor, among: Tensor, k: int) -> Tensor:
-    """The k highest of each row ``scores`` (…, count) among those allowed; a mask of the same shape.
+def hidden(scores: Tensor, seen: Tensor | None) -> Tensor:
+    """The scores, and the lowest number where nothing is seen."""
+    return scores if seen is None else torch.where(seen, scores, torch.finfo(scores.dtype).min)
 
-    >>> best(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([True, True, False]), 1).tolist()
-    [True, False, False]
+
+def entries_at(vectors: Tensor, places: Tensor) -> Tensor:
+    """Of ``vectors`` (batch, heads, m, features) those at ``places`` (batch, heads, …): (batch, heads, …, features)."""
+    batch, heads = places.shape[:2]
+    first = torch.arange(batch * heads, device=places.device).view(batch, heads, *([1] * (places.dim() - 2)))
+    flat = vectors.flatten(0, 1)
+    return flat[first.expand(places.shape), places]
+
+
+def best(scores: Tensor, among: Tensor | None, k: int, least: Tensor | None = None) -> Found:
+    """For each row of ``scores`` (…, m) the k highest among those allowed, None for all.
+
+    With ``least`` (…, 1), only those that are no less.
+
+    >>> best(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([True, True, False]), 1).places.tolist()
+    [0]
     """
-    allowed = scores.masked_fill(~among, -torch.inf)
-    k = min(k, scores.shape[-1])
-    top = allowed.topk(k, dim=-1).indices
-    return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, top, True) & among
+    allowed = scores if among is None else torch.where(among, scores, -torch.inf)
+    top = allowed.topk(min(k, scores.shape[-1]), dim=-1)
+    there = top.values >= least if least is not None else None if among is None else top.values > -torch.inf
+    return Found(top.indices, there, top.values)

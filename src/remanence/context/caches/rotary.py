@@ -31,12 +31,20 @@ class Rotary:
         >>> rotary.turn(torch.tensor([[1.0, 0.0]]), torch.tensor([0])).tolist()
         [[1.0, 0.0]]
         """
-        half = len(self.frequencies)
+        return self.apply(x, *self.angles(by))
+
+    def angles(self, by: Tensor) -> tuple[Tensor, Tensor]:
+        """What `apply` needs for a shift ``by`` (…, n) positions: two factors, each (…, n, rotated features) float32."""
         angle = by.unsqueeze(-1).double() * self.frequencies.to(by.device)
         cos, sin = angle.cos().float(), angle.sin().float()
-        first, second, rest = x[..., :half].float(), x[..., half : 2 * half].float(), x[..., 2 * half :]
-        turned = torch.cat([first * cos - second * sin, second * cos + first * sin], -1).to(x.dtype)
-        return torch.cat([turned, rest], -1) if rest.shape[-1] else turned
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+    def apply(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Turn ``x`` (…, n, features) by what `angles` gave."""
+        width = cos.shape[-1]
+        some = x if x.shape[-1] == width else x[..., :width]
+        turned = (some * cos + some.roll(width // 2, -1) * sin).to(x.dtype)
+        return turned if some is x else torch.cat([turned, x[..., width:]], -1)
 
 
 def rotary_of(model: Any) -> Rotary | None:
