@@ -57,6 +57,18 @@ def test_bytes_stay_within_the_budget_and_flat(smaller, name):
     assert cache.get_seq_length() == 22_000
 
 
+@pytest.mark.parametrize("name", sorted(set(POLICIES) - {"full-cache"}))
+@pytest.mark.parametrize("piece", [1, 60])
+def test_a_budget_beyond_the_positions_of_the_model_is_used_as_far_as_they_go(llama, name, piece):
+    cache = rm.context.cache(name, model=llama, tokens=1_000)
+    tokens = torch.randint(40, (1, 540), generator=torch.Generator().manual_seed(6))
+    logits = read(llama, cache, tokens, range(piece, 540, piece))
+    assert torch.isfinite(logits).all()
+    front = [int(cache.policy.front(held).sum(2).max()) for held in cache.held]
+    assert max(front) <= 256
+    assert min(cache.counts) >= 256 - 60 - 8
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_padding_is_not_seen(llama, name):
     draw = torch.Generator().manual_seed(3)

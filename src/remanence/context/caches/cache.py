@@ -118,6 +118,7 @@ class PolicyCache:
         at = at.cumsum(1)
         limit = self.shape.positions
         if int((base + at[:, -1]).max()) > limit and self.policy.positions == "closed":
+            self._make_room(limit - new)
             self._rebase()
             base = self._rows(batch, device)
         if int((base + at[:, -1]).max()) > limit:
@@ -240,6 +241,14 @@ class PolicyCache:
         if left or right:
             self._padded_left = left
 
+    def _make_room(self, count: int) -> None:
+        """Let go of what has no position before the tokens to come, if a budget allows more than the model has."""
+        least = self.policy.smallest() - 1
+        if self._allowance.total > 0 and type(self.policy).front is Policy.front and count >= least:
+            for held in self.held:
+                if held.count > count:
+                    self._shrink(held, max(least, count - self._slack(count)))
+
     def _rebase(self) -> None:
         """Count positions anew, so that the next token comes right after what is held."""
         filled = [self.policy.front(held).sum(2).amax(1) for held in self.held if not held.empty]
@@ -276,11 +285,14 @@ class PolicyCache:
         for held in layers:
             self._allowance.allot(held, shares[held.layer])
             if held.count >= held.capacity:
-                slack = self.slack if self.slack is not None else max(1, held.capacity // 32)
                 least = min(self.policy.smallest() - 1, held.capacity - 1)
-                self._shrink(held, max(least, held.capacity - slack))
+                self._shrink(held, max(least, held.capacity - self._slack(held.capacity)))
             held.thin_out()
             held.trim()
+
+    def _slack(self, capacity: int) -> int:
+        """How many entries go at once."""
+        return self.slack if self.slack is not None else max(1, capacity // 32)
 
     def _shrink(self, held: Held, count: int) -> None:
         kept, gone = self.policy.choose(held, count)
