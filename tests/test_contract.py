@@ -195,14 +195,25 @@ def test_resumed_anywhere_it_ends_the_same(name, tmp_path):
     learner, stream = make(name)
     ends = [sum(1 for _ in learner.steps(experience)) for experience in stream.experiences()]
     whole = fingerprint(learner)
-    path = tmp_path / "learner.safetensors"
-    for stop in (1, ends[0] - 1, ends[0], ends[0] + ends[1] - 1, sum(ends[:3]) + 2, sum(ends) - 1):
-        part, _ = make(name)
-        at = advance(part, stream, stop)
-        part.save(path)
-        resumed = rm.load(path)
-        go_on(resumed, stream, at)
-        assert fingerprint(resumed) == whole, f"stopped after {stop} of {sum(ends)} updates"
+    stops = sorted({1, ends[0] - 1, ends[0], ends[0] + ends[1] - 1, sum(ends[:3]) + 2, sum(ends) - 1} - {0})
+    stopped, done, there = make(name)[0], 0, []
+    for experience in stream.experiences():
+        for k, _ in enumerate(stopped.steps(experience), 1):
+            done += 1
+            if done in stops:
+                stopped.save(tmp_path / f"{done}.safetensors")
+                there.append((done, (experience.index, k), fingerprint(stopped)))
+    assert fingerprint(stopped) == whole, "to save changed what was learned"
+    # The first goes on to the end, and each other to where the next was stopped
+    for number, (done, at, _) in enumerate(there):
+        resumed = rm.load(tmp_path / f"{done}.safetensors")
+        if 0 < number < len(there) - 1:
+            after, _, expected = there[number + 1]
+            go_on(resumed, stream, at, after - done)
+        else:
+            expected = whole
+            go_on(resumed, stream, at)
+        assert fingerprint(resumed) == expected, f"stopped after {done} of {sum(ends)} updates"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -285,11 +286,17 @@ def _encoded(texts: list[str]) -> Tensor:
 
 
 def _digits(source: Source) -> Stream:
-    from sklearn.datasets import load_digits
+    # To load scikit-learn takes seconds, in every process that reads these few images
+    key = f"digits-scikit-learn-{version('scikit-learn')}"
+    kept = cache.recall(key)
+    if kept is None:
+        from sklearn.datasets import load_digits
 
-    found = load_digits()
-    images = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(found.target).long()
+        found = load_digits()
+        images = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
+        kept = {"images": images, "labels": torch.from_numpy(found.target).long()}
+        cache.keep(key, kept)
+    images, labels = kept["images"], kept["labels"]
     held_out = torch.arange(len(labels)) % 5 == 4
     return _stream(source, (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out]))
 

@@ -32,15 +32,17 @@ def test_a_budget_as_large_as_the_text_changes_nothing(llama, text, name, cuts):
     assert cache.get_seq_length() == 90
 
 
-@pytest.fixture(scope="module")
-def smaller():
-    return small_llama(hidden_size=16, num_hidden_layers=2, max_position_embeddings=1_000_000)
+def smaller(name):
+    """A model that reads quickly; of two layers where a policy treats them differently."""
+    layers = 2 if name in ("dynamic-kv", "memorizing-transformers") else 1
+    return small_llama(hidden_size=16, num_hidden_layers=layers, max_position_embeddings=1_000_000)
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_bytes_stay_within_the_budget_and_flat(smaller, name):
-    budget = 16_000
-    llama, cache = smaller, rm.context.cache(name, model=smaller, budget=budget)
+def test_bytes_stay_within_the_budget_and_flat(name):
+    llama = smaller(name)
+    budget = 8_000 * llama.config.num_hidden_layers
+    cache = rm.context.cache(name, model=llama, budget=budget)
     tokens = torch.randint(40, (1, 20_000), generator=torch.Generator().manual_seed(0))
     sizes = []
     with cache.on(llama):
@@ -58,11 +60,10 @@ def test_bytes_stay_within_the_budget_and_flat(smaller, name):
 
 
 @pytest.mark.parametrize("name", sorted(set(POLICIES) - {"full-cache"}))
-@pytest.mark.parametrize("piece", [1, 60])
-def test_a_budget_beyond_the_positions_of_the_model_is_used_as_far_as_they_go(llama, name, piece):
+def test_a_budget_beyond_the_positions_of_the_model_is_used_as_far_as_they_go(llama, name):
     cache = rm.context.cache(name, model=llama, tokens=1_000)
     tokens = torch.randint(40, (1, 540), generator=torch.Generator().manual_seed(6))
-    logits = read(llama, cache, tokens, range(piece, 540, piece))
+    logits = read(llama, cache, tokens, [*range(60, 500, 60), *range(500, 540)])
     assert torch.isfinite(logits).all()
     front = [int(cache.policy.front(held).sum(2).max()) for held in cache.held]
     assert max(front) <= 256
@@ -159,8 +160,9 @@ def test_broken_logits_are_told_and_leave_the_cache(llama, text, name):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", POLICIES)
-def test_bytes_stay_flat_over_a_hundred_thousand_tokens(smaller, name):
-    llama, cache = smaller, rm.context.cache(name, model=smaller, budget=16_000, **SMALL[name])
+def test_bytes_stay_flat_over_a_hundred_thousand_tokens(name):
+    llama = small_llama(hidden_size=16, num_hidden_layers=2, max_position_embeddings=1_000_000)
+    cache = rm.context.cache(name, model=llama, budget=16_000, **SMALL[name])
     tokens = torch.randint(40, (1, 100_000), generator=torch.Generator().manual_seed(0))
     with cache.on(llama):
         for at in range(100_000):
