@@ -50,7 +50,7 @@ def test_layers_below_the_first_read_the_window_alone(held):
     query = torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(4))
     reading = Reading(None, None, 3, torch.arange(COUNT - 3, COUNT)[None])
     policies = [ExtendedMind(first_layer=first, similarity=-1.0) for first in (1, 2)]
-    visible = (policies[0].ordered(held) >= 0).unsqueeze(2)
+    visible = (policies[0].bank(held).outside(held.index) >= 0).unsqueeze(2)
     read = [policy.attend(held, query, visible, 0.5, reading)[0] for policy in policies]
     keys, values = (some[:, :, AWAY + 1 :].repeat_interleave(2, 1) for some in (held.keys, held.values))
     window = (query @ keys.transpose(2, 3) * 0.5).softmax(-1) @ values

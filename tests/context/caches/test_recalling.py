@@ -100,7 +100,7 @@ def test_queries_read_the_bank_at_one_distance_as_a_loop_does(read):
     held.append(ROTARY.turn(keys[:, :, READ:], new), values[:, :, READ:], new[None])
     query = torch.randn(1, 4, NEW, 4, generator=torch.Generator().manual_seed(8))
     reading = Reading(None, None, NEW, new[None])
-    see = policy.ordered(held).unsqueeze(2) <= new.view(1, 1, -1, 1)
+    see = policy.visible(held, reading, READ)
     output, _ = policy.attend(held, ROTARY.turn(query, new), see, 0.5, reading)
 
     def product(head, token, entry):

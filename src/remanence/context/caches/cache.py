@@ -137,7 +137,7 @@ class PolicyCache:
         held, reading = self.held[layer], self.reading
         if reading is None:
             raise StateError("no call of the model is under way: read inside `with cache.on(model):`")
-        seen = attention.visible(self.policy.ordered(held), reading, self.seen)
+        seen = self.policy.visible(held, reading, self.seen)
         output, weights = self.policy.attend(held, query, seen, scaling, reading)
         if reading.valid is not None:  # padding may have seen nothing, and NaN at it would reach others as 0 · NaN
             output = output.masked_fill(~reading.valid.to(output.device)[:, None, :, None], 0.0)

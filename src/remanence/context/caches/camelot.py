@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.context.caches.consolidation import Consolidation
-from remanence.context.caches.held import PAD, Held
-from remanence.context.caches.recalling import SHORTEST, Found, Recalling, Search, hidden
+from remanence.context.caches.held import PAD, SHORTEST, Held
+from remanence.context.caches.recalling import Found, Recalling, Search, hidden
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
@@ -90,7 +90,8 @@ class Camelot(Recalling):
             some.flatten(0, 1).cpu()
             for some in (held.keys, held.mark("tokens").clone(), self.away(held) & ~leaving, leaving)
         )
-        work = Consolidation(keys.float().clone(), tokens, modes, self.novelty)
+        lengths = held.mark("away").flatten(0, 1).cpu()
+        work = Consolidation(keys.float().clone(), lengths, tokens, modes, self.novelty)
         work.take(coming)
         if work.merges:
             self._follow(held, work)
@@ -135,14 +136,15 @@ class Camelot(Recalling):
         self._compare(search, front, rank)
         nearest = bank.outside(held.mark("touched")).long().clamp(max=search.keys.shape[2] - 1)
         # The first token of the window that is nearest to a mode opens it to itself and to all after it
-        never = torch.iinfo(rank.dtype).max
-        opened = torch.full(search.keys.shape[:3], never, dtype=rank.dtype, device=rank.device)
-        opened.scatter_reduce_(2, nearest, rank if front is None else rank.masked_fill(~front, never), "amin")
-        opens = (opened.gather(2, nearest) == rank)[:, :, None, None]
+        asked_by = nearest if front is None else nearest.masked_fill(~front, -1)
+        ordered, order = asked_by.sort(dim=2, stable=True)
+        opens = torch.ones_like(nearest, dtype=torch.bool)
+        opens.scatter_(2, order[:, :, 1:], ordered[:, :, 1:] != ordered[:, :, :-1])
+        opens = opens[:, :, None, None]
         if front is not None:
             opens = opens & front[:, :, None, None]
-        if search.among is not None:  # a head without a mode is near to none
-            opens = opens & search.among.gather(2, nearest)[:, :, None, None]
+        if not bank.whole:  # a head without a mode is near to none
+            opens = opens & (search.lengths.gather(2, nearest) > 0)[:, :, None, None]
         new = search.reading.length
         if new > 1:
             asked = rank[:, :, -1:] - torch.arange(new - 1, -1, -1, device=rank.device)
@@ -170,7 +172,8 @@ class Camelot(Recalling):
                 keys = held.rotary.turn(keys, rank[:, :, -1:] - rank - last)
         # The length of a key of the window makes no mode nearer than another
         alike = (keys @ search.keys.transpose(2, 3)) / search.lengths.clamp(min=SHORTEST).unsqueeze(2)
-        nearest = hidden(alike, None if search.among is None else search.among.unsqueeze(2)).argmax(3).float()
+        among = search.among
+        nearest = hidden(alike, None if among is None else among.unsqueeze(2)).argmax(3).float()
         touched = held.mark("touched")
         if known:
             touched[:, :, known:] = nearest

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+
+from remanence.context.caches.held import SHORTEST
 
 TOGETHER = 64
 """How many entries are compared with the modes at once; no more than memory asks for."""
@@ -29,6 +30,8 @@ class Consolidation:
     ----------
     keys:
         (rows, n, features) float32 on the processor; those of modes are changed in place.
+    lengths:
+        (rows, n) float32: how long the keys of modes and of what comes are; 0 for the others.
     tokens:
         (rows, n) float32: how many tokens an entry stands for, changed in place.
     modes:
@@ -43,13 +46,15 @@ class Consolidation:
     """
 
     keys: Tensor
+    lengths: Tensor
     tokens: Tensor
     modes: Tensor
     novelty: float
 
     def __post_init__(self) -> None:
         self.merges: list[tuple[Numbers, Numbers, int]] = []
-        self._units = normalize(self.keys, dim=-1)
+        # Zeros for what is neither a mode nor comes, so that nothing is divided by 0
+        self._units = self.keys / self.lengths.masked_fill(self.lengths == 0, torch.inf).unsqueeze(2)
 
     def take(self, coming: Tensor) -> None:
         """Take in the entries ``coming`` (rows, n) bool from left to right."""
@@ -59,10 +64,12 @@ class Consolidation:
     def _take(self, coming: Flags, places: Tensor) -> None:
         own = self._units[:, places]
         # Compared all at once; again only with a mode that changed meanwhile, and with those that begin among them
-        cosine = (own @ self._units.transpose(1, 2)).masked_fill(~self.modes.unsqueeze(1), -torch.inf)
-        best = cosine.max(2)
+        hidden = torch.zeros_like(self.lengths).masked_fill_(~self.modes, -torch.inf).unsqueeze(1)
+        cosine = torch.baddbmm(hidden, own, self._units.transpose(1, 2)).numpy()
+        nearest = cosine.argmax(2)
+        highest = np.take_along_axis(cosine, nearest[:, :, None], 2)[:, :, 0]
         among = (own @ own.transpose(1, 2)).numpy()
-        run = _Run(own.numpy(), cosine.numpy(), best.values.numpy(), best.indices.numpy())
+        run = _Run(own.numpy(), cosine, highest, nearest)
         modes = self.modes.numpy()
         for number, place in enumerate(places.tolist()):
             run.look_again(number)
@@ -74,7 +81,7 @@ class Consolidation:
             rows = np.flatnonzero(merged)
             if len(rows):
                 slots = run.nearest[rows, number]
-                run.change(rows, slots, self._average(rows, slots, place))
+                run.change(number, rows, slots, self._average(rows, slots, place))
                 self.merges.append((rows, slots, place))
 
     def _average(self, rows: Numbers, slots: Numbers, place: int) -> Floats:
@@ -84,7 +91,7 @@ class Consolidation:
         mean: Floats = (keys[rows, slots] * weight + keys[rows, place]) / (weight + 1)
         keys[rows, slots] = mean
         tokens[rows, slots] += 1
-        unit: Floats = mean / np.maximum(np.sqrt((mean * mean).sum(1, keepdims=True)), np.float32(1e-12))
+        unit: Floats = mean / np.maximum(np.sqrt((mean * mean).sum(1, keepdims=True)), np.float32(SHORTEST))
         units[rows, slots] = unit
         return unit
 
@@ -116,7 +123,8 @@ class _Run:
         self.nearest[rows] = np.where(better, place, self.nearest[rows])
         self.highest[rows] = np.where(better, alike, self.highest[rows])
 
-    def change(self, rows: Numbers, slots: Numbers, units: Floats) -> None:
-        """Modes have other keys now."""
-        self.cosine[rows, :, slots] = (self.own[rows] @ units[:, :, None])[:, :, 0]
+    def change(self, number: int, rows: Numbers, slots: Numbers, units: Floats) -> None:
+        """Modes have other keys now, to be compared with what comes after an entry."""
+        after = self.own[rows, number + 1 :]
+        self.cosine[rows, number + 1 :, slots] = (after @ units[:, :, None])[:, :, 0]
         self._changed[rows] = True

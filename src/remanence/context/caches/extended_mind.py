@@ -11,8 +11,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from remanence.context.caches.held import Held
-from remanence.context.caches.recalling import SHORTEST, Found, Recalling, Search, best
+from remanence.context.caches.held import SHORTEST, Held
+from remanence.context.caches.recalling import Found, Recalling, Search, best
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 

@@ -14,6 +14,9 @@ from remanence.context.caches.thinning import Thinning
 PAD = -1
 """The index of an entry that stands for padding, or for nothing: no query sees it."""
 
+SHORTEST = 1e-12
+"""The length that a key of nothing but zeros counts as having."""
+
 
 class Held:
     """The entries of one layer, in order of their tokens.

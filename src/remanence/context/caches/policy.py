@@ -112,9 +112,14 @@ class Policy:
         """(batch, heads, count) bool: the entries that have a place in the sequence of positions, by default all."""
         return held.valid
 
-    def ordered(self, held: Held) -> Tensor:
-        """(batch, heads, m) int32: the tokens of the entries that are seen by their order, by default of all."""
-        return held.index
+    def visible(self, held: Held, reading: Reading, seen: int) -> Tensor | None:
+        """What the new tokens may see after `seen` others of the entries that are seen by their order, by default all.
+
+        As `attention.visible` gives it.
+        """
+        from remanence.context.caches.attention import visible
+
+        return visible(held.index, reading, seen)
 
     def attend(
         self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
@@ -128,8 +133,8 @@ class Policy:
         query:
             (batch, query heads, n, features), rotated.
         visible:
-            (batch, heads, n, m) bool, or broadcast to it: what a query may see of the entries that are `ordered`; None
-            where it may see all of them.
+            (batch, heads, n, m) bool, or broadcast to it: what a query may see of the entries that are seen by their
+            order, as `visible` gave it; None where it may see all of them.
         scaling:
             Factor of the scores.
         reading:

@@ -13,12 +13,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from remanence.context.caches.attention import Reading, attention
-from remanence.context.caches.held import Held
+from remanence.context.caches.attention import Reading, attention, visible
+from remanence.context.caches.held import SHORTEST, Held
 from remanence.context.caches.policy import Policy, Positions
-
-SHORTEST = 1e-12
-"""The length that a key of nothing but zeros counts as having."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +201,11 @@ class Recalling(Policy):
 
     # Reading
 
-    def ordered(self, held: Held) -> Tensor:
-        return self.bank(held).outside(held.index)
+    def visible(self, held: Held, reading: Reading, seen: int) -> Tensor | None:
+        bank = self.bank(held)
+        if bank.tidy and reading.length == 1:
+            return None
+        return visible(bank.outside(held.index), reading, seen)
 
     def attend(
         self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
