@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import remanence as rm
 from bank_search import found_by, search_of
 from remanence.context.caches.attention import Reading
 from remanence.context.caches.camelot import Camelot
@@ -121,3 +122,19 @@ def test_a_row_without_modes_recalls_nothing():
     found = found_by(policy, search_of(policy, held, torch.zeros(2, 2, 1, 4), reading))
     assert bool(found[0].any())
     assert not bool(found[1].any())
+
+
+def test_what_was_compared_need_not_be_compared_again(llama, text):
+    caches = [rm.context.cache("camelot", model=llama, tokens=40, recent=8, novelty=0.8) for _ in range(2)]
+    for at in range(90):
+        logits = []
+        for cache, forgetful in zip(caches, (False, True), strict=True):
+            if forgetful:
+                for held in cache.held:
+                    held.follows.clear()
+            with cache.on(llama):
+                logits.append(llama(text[:, at : at + 1], past_key_values=cache).logits)
+        assert torch.allclose(*logits, atol=1e-5)
+        for one, other in zip(*(cache.held for cache in caches), strict=True):
+            assert torch.equal(one.mark("touched"), other.mark("touched"))
+    assert bool((caches[0].held[1].mark("touched") < 0).any())

@@ -19,6 +19,9 @@ from remanence.context.caches.recalling import Found, Recalling, Search, hidden
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
+CLOSED = -1.0
+"""The place of no mode."""
+
 
 @system(
     "camelot",
@@ -63,8 +66,8 @@ class Camelot(Recalling):
     """
 
     marks: ClassVar[tuple[str, ...]] = ("away", "tokens", "touched")
-    """How many tokens a mode stands for, and the number of the latest of them; for an entry of the window, which has
-    not come to a mode yet, the place of the mode nearest to it."""
+    """How many tokens a mode stands for, and the number of the latest of them; of an entry of the window the place of
+    the mode nearest to it, or `CLOSED` where an entry before it is nearest to the same mode."""
 
     @validated
     def __init__(
@@ -134,13 +137,9 @@ class Camelot(Recalling):
             front = (bank.outside(held.index) != PAD) & (bank.outside(held.mark("away")) == 0)
             rank = front.cumsum(2)
         self._compare(search, front, rank)
-        nearest = bank.outside(held.mark("touched")).long().clamp(max=search.keys.shape[2] - 1)
-        # The first token of the window that is nearest to a mode opens it to itself and to all after it
-        asked_by = nearest if front is None else nearest.masked_fill(~front, -1)
-        ordered, order = asked_by.sort(dim=2, stable=True)
-        opens = torch.ones_like(nearest, dtype=torch.bool)
-        opens.scatter_(2, order[:, :, 1:], ordered[:, :, 1:] != ordered[:, :, :-1])
-        opens = opens[:, :, None, None]
+        touched = bank.outside(held.mark("touched"))
+        nearest = touched.long().clamp(0, search.keys.shape[2] - 1)
+        opens = (touched >= 0)[:, :, None, None]
         if front is not None:
             opens = opens & front[:, :, None, None]
         if not bank.whole:  # a head without a mode is near to none
@@ -151,34 +150,42 @@ class Camelot(Recalling):
             opens = opens & (rank.unsqueeze(2) <= asked.unsqueeze(3)).unsqueeze(2)
         return Found(nearest, opens)
 
-    @staticmethod
-    def _compare(search: Search, front: Tensor | None, rank: Tensor) -> None:
-        """Note at each entry of the window which mode is nearest; those that were compared with these modes have it."""
+    def _compare(self, search: Search, front: Tensor | None, rank: Tensor) -> None:
+        """Note at each entry of the window which mode it opens; those that were compared with these modes have it."""
         held, bank, reading = search.held, search.bank, search.reading
         known = held.follows.get("compared", 0)
         held.follows["compared"] = held.count
-        # What was added since is at the end, and in the window
-        fresh = held.count - known
-        if fresh == reading.length:
-            keys = held.keys[:, :, known:]
-            if held.rotary is not None:
-                if "back" not in reading.shared:
-                    reading.shared["back"] = held.rotary.angles(-reading.positions.to(keys.device).unsqueeze(1))
-                keys = held.rotary.apply(keys, *reading.shared["back"])
-        else:
-            known, keys = 0, bank.outside(held.keys)
-            if held.rotary is not None:
-                last = reading.positions[:, -1].view(-1, 1, 1).to(rank.device)
-                keys = held.rotary.turn(keys, rank[:, :, -1:] - rank - last)
-        # The length of a key of the window makes no mode nearer than another
-        alike = (keys @ search.keys.transpose(2, 3)) / search.lengths.clamp(min=SHORTEST).unsqueeze(2)
-        among = search.among
-        nearest = hidden(alike, None if among is None else among.unsqueeze(2)).argmax(3).float()
         touched = held.mark("touched")
-        if known:
-            touched[:, :, known:] = nearest
-        elif front is None or bank.apart:
+        if front is None and known == held.count - 1 and reading.length == 1:
+            if "back" not in reading.shared and held.rotary is not None:
+                reading.shared["back"] = held.rotary.angles(-reading.positions.to(touched.device).unsqueeze(1))
+            key = held.keys[:, :, known:]
+            nearest = self._nearest(
+                search, key if held.rotary is None else held.rotary.apply(key, *reading.shared["back"])
+            )
+            opened = (bank.outside(touched)[:, :, :-1] == nearest).any(2, keepdim=True)
+            touched[:, :, known:] = torch.where(opened, CLOSED, nearest)
+            return
+        keys = bank.outside(held.keys)
+        if held.rotary is not None:
+            last = reading.positions[:, -1].view(-1, 1, 1).to(rank.device)
+            keys = held.rotary.turn(keys, rank[:, :, -1:] - rank - last)
+        nearest = self._nearest(search, keys)
+        # The first token of the window that is nearest to a mode opens it to itself and to all after it
+        ordered, order = (nearest if front is None else nearest.masked_fill(~front, CLOSED)).sort(dim=2, stable=True)
+        again = torch.zeros_like(nearest, dtype=torch.bool)
+        again.scatter_(2, order[:, :, 1:], ordered[:, :, 1:] == ordered[:, :, :-1])
+        nearest = nearest.masked_fill(again, CLOSED)
+        if bank.apart:
             touched[:, :, : bank.first] = nearest[:, :, : bank.first]
             touched[:, :, bank.end :] = nearest[:, :, bank.first :]
-        else:
+        elif front is not None:
             touched[front] = nearest[front]
+
+    @staticmethod
+    def _nearest(search: Search, keys: Tensor) -> Tensor:
+        """The place of the mode nearest to each of ``keys`` (batch, heads, n, features) without positions, float32."""
+        # The length of a key of the window makes no mode nearer than another
+        alike = (keys @ search.keys.mT) / search.lengths.clamp(min=SHORTEST).unsqueeze(2)
+        among = search.among
+        return hidden(alike, None if among is None else among.unsqueeze(2)).argmax(3).float()

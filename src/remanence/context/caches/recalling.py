@@ -232,17 +232,15 @@ class Recalling(Policy):
         found = self.recalled(search)
         # Only what is recalled is gone through: of the keys where nobody looked at all of them, and of the values
         recalled = entries_at(bank.of(values), found.places)
-        if found.scores is None:
-            chosen = entries_at(search.keys, found.places)
-            far = (search.packed @ chosen.transpose(2, 3)).view(*rows, -1)
-        else:
-            far = found.scores
+        far = found.scores
+        if far is None:
+            far = (search.packed @ entries_at(search.keys, found.places).mT).view(*rows, -1)
         shares = self.shares(near, None if seen is None else seen.unsqueeze(2), far, found.there).to(values.dtype)
-        close, distant = torch.split(shares, [near.shape[-1], far.shape[-1]], -1)
-        output = close.flatten(2, 3) @ near_values
         if found.scores is None:
-            output = output + distant.flatten(2, 3) @ recalled
+            output = shares.flatten(2, 3) @ torch.cat([near_values, recalled], 2)
         else:
+            close, distant = torch.split(shares, [near.shape[-1], far.shape[-1]], -1)
+            output = close.flatten(2, 3) @ near_values
             output = output + (distant.unsqueeze(-2) @ recalled).view(output.shape)
         return output.view(batch, queries, new, -1), None
 
