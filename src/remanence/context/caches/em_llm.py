@@ -174,10 +174,11 @@ class EMLLM(Recalling):
             self._recall(row, search.held.layer, events[row], alike[row], None if among is None else among[row, 0])
             for row in range(len(events))
         ]
-        if len(rows) == 1:
-            return Found(rows[0].expand(1, scores.shape[1], -1), None)
-        places = pad_sequence(rows, batch_first=True, padding_value=-1).unsqueeze(1)
-        return Found(places.clamp(min=0).expand(-1, scores.shape[1], -1), (places >= 0)[:, :, None, None])
+        places = pad_sequence(rows, batch_first=True, padding_value=-1) if len(rows) > 1 else rows[0].unsqueeze(0)
+        there = None if len(rows) == 1 else (places >= 0)[:, None, None, None]
+        places = places.clamp(min=0)
+        chosen = scores.gather(-1, places[:, None, None, None].expand(*scores.shape[:4], -1))
+        return Found(places.unsqueeze(1).expand(-1, scores.shape[1], -1), there, chosen)
 
     def _recall(self, row: int, layer: int, events: Tensor, alike: Tensor, among: Tensor | None) -> Tensor:
         """Which places of the bank one row recalls, (k,) int64; their `events` ascend."""
@@ -186,10 +187,7 @@ class EMLLM(Recalling):
             return places[self._recall(row, layer, events[places], alike[places], None)]
         if not len(events):
             return events.new_zeros(0, dtype=torch.int64)
-        there, place = torch.unique_consecutive(events, return_inverse=True)
-        # For each event that of its tokens which is most alike
-        best = alike.new_zeros(len(there)).scatter_reduce(0, place, alike, "amax")
-        similar = there[best.topk(min(self.similar, len(there))).indices].int().tolist()
+        similar = self._likest(events, alike)
         beside = [number for one in similar for number in (one - 1, one + 1)] if self.contiguous else []
         queue = known = self._own["neighbours"][row, layer].tolist() if self.contiguous else []
         spans = self._spans(events, {*similar, *beside, *queue})
@@ -198,7 +196,16 @@ class EMLLM(Recalling):
         if queue != known:
             self._own["neighbours"][row, layer] = torch.tensor(queue)
         wanted = sorted(spans[number] for number in {*similar, *queue} if number in spans)
-        return torch.tensor([place for span in wanted for place in range(*span)], device=events.device)
+        return torch.cat([torch.arange(*span, device=events.device) for span in wanted])
+
+    def _likest(self, events: Tensor, alike: Tensor) -> list[int]:
+        """The events of the tokens that are most alike, the first of them first."""
+        count = min(len(events), 16 * self.similar)
+        while True:
+            found = list(dict.fromkeys(events[alike.topk(count).indices].int().tolist()))
+            if len(found) >= self.similar or count == len(events):
+                return found[: self.similar]
+            count = min(len(events), 4 * count)
 
     @staticmethod
     def _spans(events: Tensor, numbers: set[int]) -> dict[int, tuple[int, int]]:

@@ -109,7 +109,8 @@ class Found:
     there:
         Bool, broadcast to (batch, heads, group, n, k): which of them a query does recall; None for all.
     scores:
-        (batch, heads, group, n, k): the products of each query with its own; None where all have the same places.
+        (batch, heads, group, n, k): the products of the queries with what is at their places; None where they are
+        not known, which only the same places for all queries may be.
     """
 
     places: Tensor
@@ -236,7 +237,7 @@ class Recalling(Policy):
         if far is None:
             far = (search.packed @ entries_at(search.keys, found.places).mT).view(*rows, -1)
         shares = self.shares(near, None if seen is None else seen.unsqueeze(2), far, found.there).to(values.dtype)
-        if found.scores is None:
+        if found.places.dim() == 3:
             output = shares.flatten(2, 3) @ torch.cat([near_values, recalled], 2)
         else:
             close, distant = torch.split(shares, [near.shape[-1], far.shape[-1]], -1)
