@@ -227,19 +227,20 @@ def test_progress_that_cannot_be_written_stops_nothing(tmp_path):
     ProgressFile(tmp_path / "missing" / "progress.json")(Record(), streams.split("digits", experiences=5))
 
 
-def test_a_folder_of_another_configuration_is_refused(finished):
-    place, _ = finished
-    done = remanence("run", "digits", "--learners", "er", "--seeds", "1", "--out", "done", cwd=place)
-    assert done.returncode == 2
-    assert "holds a run of another configuration" in done.stderr
+def test_a_folder_of_another_configuration_is_refused(finished, monkeypatch, capsys):
+    arguments = ["run", "digits", "--learners", "er", "--seeds", "1", "--out", "done"]
+    code, stderr = called(arguments, finished[0], monkeypatch, capsys)
+    assert code == 2
+    assert "holds a run of another configuration" in stderr
 
 
-def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    done = remanence("run", "digits", *FAST, "--out", "mine", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "thesis.tex" in done.stderr
+    code, stderr = called(["run", "digits", *FAST, "--out", "mine"], tmp_path, monkeypatch, capsys)
+    assert code == 2
+    assert "thesis.tex" in stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir() if path.name != ".lock"] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["store"]])
@@ -261,16 +262,19 @@ def test_help_and_lists_come_without_torch(tmp_path):
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
-def test_systems_streams_and_cards_are_listed(tmp_path):
-    listed = remanence("systems", "--like", "reservoir", cwd=tmp_path)
-    assert listed.returncode == 0
-    assert " er " in listed.stdout
-    shown = remanence("show", "g-acil", cwd=tmp_path)
-    assert "2403.15706" in shown.stdout
-    assert "gamma" in shown.stdout
-    sources = remanence("streams", cwd=tmp_path)
-    assert "digits" in sources.stdout
-    assert "permute" in sources.stdout
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["systems", "--like", "reservoir"], [" er "]),
+        (["show", "g-acil"], ["2403.15706", "gamma"]),
+        (["streams"], ["digits", "permute"]),
+    ],
+)
+def test_systems_streams_and_cards_are_listed(arguments, told, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["remanence", *arguments])
+    main()
+    printed = capsys.readouterr().out
+    assert all(words in printed for words in told)
 
 
 def test_systems_are_listed_without_what_only_some_of_them_need(tmp_path):
