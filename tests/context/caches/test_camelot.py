@@ -55,7 +55,7 @@ def modes_by_loop(keys, values, novelty, head):
     return modes
 
 
-@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 0.06)])
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-5), (torch.bfloat16, 0.06)])
 @pytest.mark.parametrize("novelty", [-1.0, 0.9, 1.0])
 def test_modes_are_those_of_a_loop(novelty, dtype, close):
     keys, values = alike_keys()

@@ -115,7 +115,8 @@ class Camelot(Recalling):
         after = work.tokens[modes[0], modes[1]].to(device).unsqueeze(1)
         keys = work.keys[modes[0], modes[1]].to(device)
         values = held.values
-        total = (values[changed] * before).index_add(0, mode, values[came].to(before.dtype))
+        total = values[changed] * before
+        total.index_add_(0, mode, values[came].to(total.dtype))
         values[changed] = (total / after).to(values.dtype)
         held.stored_keys[changed] = keys.to(values.dtype)
         held.mark("away")[changed] = keys.norm(dim=1).clamp(min=SHORTEST)
