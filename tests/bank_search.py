@@ -2,7 +2,7 @@
 
 import torch
 
-from remanence.context.caches.recalling import Search
+from remanence.context.caches.bank import Search
 
 
 def search_of(policy, held, query, reading=None):

@@ -9,8 +9,9 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 import remanence as rm
 from remanence.context.caches.attention import Reading
+from remanence.context.caches.bank import Found, best
 from remanence.context.caches.held import Held
-from remanence.context.caches.recalling import Found, Recalling, best
+from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.rotary import Rotary
 
 ROTARY = Rotary(torch.tensor([1.0, 0.1], dtype=torch.float64))

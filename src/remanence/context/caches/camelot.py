@@ -13,9 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from remanence.context.caches.bank import Found, Search, hidden
 from remanence.context.caches.consolidation import Consolidation
 from remanence.context.caches.held import PAD, SHORTEST, Held
-from remanence.context.caches.recalling import Found, Recalling, Search, hidden
+from remanence.context.caches.recalling import Recalling
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
@@ -189,4 +190,4 @@ class Camelot(Recalling):
         # The length of a key of the window makes no mode nearer than another
         alike = (keys @ search.keys.mT) / search.lengths.clamp(min=SHORTEST).unsqueeze(2)
         among = search.among
-        return hidden(alike, None if among is None else among.unsqueeze(2)).argmax(3).float()
+        return hidden(alike, None if among is None else among.squeeze(2)).argmax(3).float()

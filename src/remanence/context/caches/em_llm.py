@@ -17,8 +17,9 @@ from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from remanence.context.caches.attention import Reading
+from remanence.context.caches.bank import Found, Search, hidden
 from remanence.context.caches.held import Held
-from remanence.context.caches.recalling import Found, Recalling, Search, hidden
+from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.segmentation import refined, surprise
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
@@ -166,12 +167,14 @@ class EMLLM(Recalling):
     def recalled(self, search: Search) -> Found:
         among, scores = search.among, search.scores()
         # What queries would attend to, not plain products, in which one head or one direction common to all drowns the rest
-        shares = hidden(scores, None if among is None else among[:, :, None, None]).softmax(-1, torch.float32)
+        shares = hidden(scores, among).softmax(-1, torch.float32)
         alike = shares.mean((2, 3)).amax(1)
         # All heads of a layer hold the same tokens
         events = search.bank.of(search.held.mark("event"))[:, 0]
         rows = [
-            self._recall(row, search.held.layer, events[row], alike[row], None if among is None else among[row, 0])
+            self._recall(
+                row, search.held.layer, events[row], alike[row], None if among is None else among[row, 0, 0, 0]
+            )
             for row in range(len(events))
         ]
         places = pad_sequence(rows, batch_first=True, padding_value=-1) if len(rows) > 1 else rows[0].unsqueeze(0)

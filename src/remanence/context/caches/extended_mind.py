@@ -11,8 +11,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from remanence.context.caches.bank import Found, Search, best
 from remanence.context.caches.held import SHORTEST, Held
-from remanence.context.caches.recalling import Found, Recalling, Search, best
+from remanence.context.caches.recalling import Recalling
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
@@ -74,6 +75,5 @@ class ExtendedMind(Recalling):
         lengths = search.lengths.clamp(min=SHORTEST)[:, :, None, None]
         # The length of a query makes none of its entries more alike than another: it stays in what is compared with
         asked = search.query.norm(dim=-1).view(*scores.shape[:4], 1)
-        among = None if search.among is None else search.among[:, :, None, None]
-        found = best(scores / lengths, among, self.topk, asked * self.similarity)
+        found = best(scores / lengths, search.among, self.topk, asked * self.similarity)
         return replace(found, scores=scores.gather(-1, found.places))

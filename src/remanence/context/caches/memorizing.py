@@ -15,8 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from remanence.context.caches.bank import Found, Search, best, hidden
 from remanence.context.caches.held import Held
-from remanence.context.caches.recalling import Found, Recalling, Search, best, hidden
+from remanence.context.caches.recalling import Recalling
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.randomness import generator
@@ -115,8 +116,7 @@ class MemorizingTransformers(Recalling):
         return held.layer == self._looks_up
 
     def recalled(self, search: Search) -> Found:
-        among = None if search.among is None else search.among[:, :, None, None]
-        scores, packed = search.scores(), search.packed
+        among, scores, packed = search.among, search.scores(), search.packed
         if self.search == "approximate":
             width = packed.shape[-1]
             draw = generator(0, "projection", width)
