@@ -5,8 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := dev,data,text,lm,store,log,cluster,postgres
 STAMP := $(VENV)/.installed
+# torch is held at one release in every environment, so that results compare; what builds and installs is locked too
+TORCH ?= torch==2.13.0
+LOCKED := $(TORCH) pip hatchling editables
+COMPILE := $(BIN)/uv pip compile pyproject.toml - --all-extras --universal --python-version 3.11 --upgrade --quiet \
+	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make lock"
+INSTALL := -m pip install --quiet --build-constraint constraints.txt
 
-.PHONY: help setup demo test lint soak claims bench clean
+.PHONY: help setup lock demo test lint soak claims bench clean
 
 help:
 	@echo "make demo    set up and run the main job"
@@ -14,15 +20,18 @@ help:
 	@echo "make soak    the long tests (hundreds of kills, large files)"
 	@echo "make claims  run every claim and write docs/claims.md"
 	@echo "make bench   measure speed and memory and write docs/bench.md"
+	@echo "make lock    pin the newest version of every package in constraints.txt"
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python $(INSTALL) -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
+
+lock: setup
+	printf '%s\n' $(LOCKED) | $(COMPILE) --output-file constraints.txt
 
 demo: setup
 	$(BIN)/remanence run digits
