@@ -8,6 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+DISTRIBUTION = "remanence-memory"
+"""What to ask pip for; it is imported, and called, as ``remanence``."""
+
 
 class RemanenceError(Exception):
     """Base of everything the library raises on purpose."""
@@ -50,7 +53,7 @@ class MissingExtra(RemanenceError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed: pip install 'remanence[{extra}]'"
+            f"{purpose} needs the package {package!r}, which is not installed: pip install '{DISTRIBUTION}[{extra}]'"
         )
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("ray", reason="ray is not installed: pip install 'remanence[cluster]'")
+pytest.importorskip("ray", reason="ray is not installed: pip install 'remanence-memory[cluster]'")
 
 
 def test_a_local_ray_cluster_gives_the_same_results(tmp_path):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from made_up_results import made_up, made_up_prequential
 
-from remanence.arena.report import Report, versions
+from remanence.arena.folder import environment
+from remanence.arena.report import Report
 from remanence.arena.result import Result
 from remanence.errors import StateError
 
@@ -96,7 +97,7 @@ def test_lower_errors_come_first() -> None:
     ids=["many", "one seed", "thirty experiences", "prequential", "long prequential", "bare", "none"],
 )
 def test_page_stands_alone(results: list[Result], tmp_path: Path) -> None:
-    path = Report(results, {"stream": "digits", "lr": 0.03, "none": None}, versions()).html(tmp_path / "report.html")
+    path = Report(results, {"stream": "digits", "lr": 0.03, "none": None}, environment()).html(tmp_path / "report.html")
     text = path.read_text("utf-8")
     check(text)
     assert len(text) < 1_000_000

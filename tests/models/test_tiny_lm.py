@@ -136,7 +136,7 @@ def test_without_transformers_the_extra_is_named(prepared, monkeypatch):
         return plain(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtra, match=re.escape("remanence[lm]")):
+    with pytest.raises(MissingExtra, match=re.escape("remanence-memory[lm]")):
         tiny_lm("micro-lm")
 
 

@@ -231,7 +231,7 @@ def test_without_psycopg_the_extra_is_named(tmp_path):
         "except ImportError as error: print(type(error).__name__, error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "MissingExtra" in said.stdout and "remanence[postgres]" in said.stdout, said.stderr
+    assert "MissingExtra" in said.stdout and "remanence-memory[postgres]" in said.stdout, said.stderr
     assert issubclass(MissingExtra, ImportError)
 
 

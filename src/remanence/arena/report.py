@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from html import escape
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +32,7 @@ class Report:
     configuration:
         What was run, resolved, as it is shown in the report.
     versions:
-        Versions of the packages that ran it, by name; see `versions`.
+        Versions of the packages that ran it, by name; see `environment`.
     title:
         Heading of the page.
 
@@ -169,17 +167,6 @@ class Report:
 
     def __repr__(self) -> str:
         return f"{self.title}\n{self.frame().to_string()}" if self.results else f"{self.title}: no results"
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """Versions of Python, this library, and what it computes with, for the record of a run."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("remanence", "torch", "numpy", "scikit-learn", *packages):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _toml(configuration: Mapping[str, Any]) -> str:

