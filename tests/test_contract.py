@@ -26,9 +26,9 @@ def stood_for(card):
 
 
 NAMES = [
-    pytest.param(card.runnable, marks=pytest.mark.soak if stood_for(card) else ())
+    pytest.param(card.composed_name, marks=pytest.mark.soak if stood_for(card) else ())
     for card in all_systems().values()
-    if card.learns
+    if card.runs_on_streams
 ]
 SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40}
 

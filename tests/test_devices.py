@@ -25,7 +25,9 @@ SMALL = {
 }
 # a hypernetwork keeps the network whose weights it makes on the device that is used as the pretended one here
 NAMES = [
-    card.runnable for card in all_systems().values() if (card.is_part or card.name == "joint") and card.name != "hnet"
+    card.composed_name
+    for card in all_systems().values()
+    if (card.is_part or card.name == "joint") and card.name != "hnet"
 ]
 
 

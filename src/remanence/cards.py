@@ -14,7 +14,7 @@ from remanence import systems
 from remanence.systems import System
 
 
-def standing(name: str) -> str:
+def verdict(name: str) -> str:
     """The verdict on a system's claim as the last `make claims` wrote it, ``""`` where there is none."""
     return next((str(row["verdict"]) for row in _verdicts() if row["system"] == name), "not run")
 
@@ -32,14 +32,14 @@ def _verdicts() -> list[dict[str, Any]]:
 def systems_table(place: str | None, like: str | None) -> Table:
     """Every system in a row: paper, the baseline that its claim names, and how the claim stands."""
     table = Table(title="systems")
-    for name in ("name", "room", "paper", "beats", "claim"):
+    for name in ("name", "room", "paper", "baseline", "claim"):
         table.add_column(name)
     for name, card in systems.all_systems().items():
         text = f"{name} {card.paper or ''} {card.summary}".lower()
         if (place and card.place != place) or (like and like.lower() not in text):
             continue
         paper = f"{card.paper.title} ({card.paper.year})" if card.paper else "baseline"
-        table.add_row(name, card.room, paper, card.beats, standing(name) if card.paper else "")
+        table.add_row(name, card.room, paper, card.baseline, verdict(name) if card.paper else "")
     return table
 
 
@@ -69,12 +69,12 @@ def _facts(found: System) -> Table:
     facts.add_row("tasks", ", ".join(sorted(found.tasks)) or "none: it is no learner")
     facts.add_row("needs", ", ".join(sorted(found.needs)) or "nothing beyond the examples")
     if found.training:
-        how = f" ({found.found})" if found.found else ""
+        how = f" ({found.tuning_note})" if found.tuning_note else ""
         facts.add_row("training", ", ".join(f"{key} {value}" for key, value in found.training.items()) + how)
     says = _claim(found.name)
     if says:
         facts.add_row("claim", says)
-        facts.add_row("standing", standing(found.name))
+        facts.add_row("verdict", verdict(found.name))
     return facts
 
 

@@ -139,7 +139,7 @@ def systems(
     place: Annotated[Text, typer.Option(help="weights, context or store.")] = None,
     like: Annotated[Text, typer.Option(help="Only those whose card holds this text.")] = None,
 ) -> None:
-    """List the systems: paper, claim and standing."""
+    """List the systems: paper, claim and verdict."""
     from remanence.cards import systems_table
 
     if place not in (None, "weights", "context", "store"):

@@ -153,7 +153,7 @@ class Learner(nn.Module):
     JSON `structure`. A subclass implements `_steps` and `_answer`, and names in `needs` what a stream
     must disclose to it.
 
-    Every yield of `steps` and `rest` is a consistent point: the learner can be asked, saved or dropped
+    Every yield of `steps` and `consolidate` is a consistent point: the learner can be asked, saved or dropped
     there. Between two yields `predict`, called from another thread, waits for the update to be whole.
     """
 
@@ -162,8 +162,10 @@ class Learner(nn.Module):
     kind: ClassVar[str] = "statistics"
     reference: ClassVar[bool] = False
     """True for rows such as joint training that stand outside any budget."""
-    takes: ClassVar[frozenset[str] | None] = None
+    training_settings_used: ClassVar[frozenset[str] | None] = None
     """The training settings that mean something to it, None for all."""
+    batch_size: int = 10
+    """How many rows of an experience one update takes."""
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__()
@@ -203,9 +205,9 @@ class Learner(nn.Module):
                 f"{self.recipe.shape}: make one for this stream"
             )
 
-    def rest(self, budget: int) -> Iterator[Update]:
+    def consolidate(self, budget: int) -> Iterator[Update]:
         """Consolidate with no new data, for at most `budget` updates."""
-        return self._guarded(self._rest(budget))
+        return self._guarded(self._consolidate(budget))
 
     def learn(self, experience: Experience) -> Self:
         """Learn a whole experience."""
@@ -216,11 +218,11 @@ class Learner(nn.Module):
     def _steps(self, experience: Experience, start: int) -> Iterator[Update]:
         raise Unsupported(f"{type(self).__name__} does not learn from a stream")
 
-    def _rest(self, budget: int) -> Iterator[Update]:
+    def _consolidate(self, budget: int) -> Iterator[Update]:
         return iter(())
 
     def _adapted(self, experience: Experience, start: int) -> Iterator[Update]:
-        size, rows = self.rows_an_update, len(experience.examples)
+        size, rows = self.batch_size, len(experience.examples)
         adapts = type(self)._adapt is not Learner._adapt
         for first in range(start * size, rows, size):
             x, _, ids = experience.examples.learn(torch.arange(first, min(first + size, rows)))
@@ -228,13 +230,6 @@ class Learner(nn.Module):
                 with torch.no_grad(), evaluation(self):
                     self._adapt(x.to(self.device), experience.task if experience.asks_task else None, ids)
             yield Update(examples=len(x), forwards=len(x) * adapts)
-
-    @property
-    def rows_an_update(self) -> int:
-        """How many rows of an experience one update takes."""
-        settings = getattr(self, "training_settings", None)
-        size: int = settings.batch_size if settings is not None else getattr(self, "batch_size", 10)
-        return size
 
     def _guarded(self, updates: Iterator[Update]) -> Iterator[Update]:
         """Run each update under the lock and with a global generator of its own."""
@@ -365,7 +360,7 @@ class Learner(nn.Module):
         for tensors, _ in self._snapshots.values():
             yield from (("snapshots", tensor) for tensor in tensors.values())
 
-    def _fit(self) -> None:
+    def enforce_budget(self) -> None:
         """Keep the budget, or raise a `BudgetError` with the figures; without a budget there is nothing to keep."""
 
     # Keeping and coming back

@@ -45,7 +45,7 @@ class System:
     """One system's card.
 
     `factory` is a `Learner` or a part of a trainer; `training` holds the training settings that a
-    search found for it on MNIST, `on` those for other sources by name, `variant` says which of several published forms the defaults run, and `found`
+    search found for it on MNIST, `training_by_source` those for other sources by name, `variant` says which of several published forms the defaults run, and `tuning_note`
     how the settings were found. `host` names a system that a plug-in must be combined with.
     """
 
@@ -53,12 +53,12 @@ class System:
     factory: Any
     paper: Paper | None = None
     place: str = "weights"
-    beats: str = ""
+    baseline: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
-    found: str = ""
+    tuning_note: str = ""
     host: str = ""
-    on: dict[str, dict[str, Any]] = field(default_factory=dict)
+    training_by_source: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def room(self) -> str:
@@ -66,19 +66,19 @@ class System:
         return "/".join(self.factory.__module__.split(".")[1:-1])
 
     @property
-    def runnable(self) -> str:
+    def composed_name(self) -> str:
         """The name to run it by: itself, or behind its host."""
         return f"{self.host}+{self.name}" if self.host else self.name
 
     @property
-    def learns(self) -> bool:
+    def runs_on_streams(self) -> bool:
         """Whether it runs on streams; an index or a map between encoders has an experiment of its own instead."""
         return bool(self.tasks)
 
     @property
     def is_part(self) -> bool:
         within = self.is_memory or self.is_policy or self.is_layer
-        return self.learns and not within and not hasattr(self.factory, "steps")
+        return self.runs_on_streams and not within and not hasattr(self.factory, "steps")
 
     @property
     def is_memory(self) -> bool:
@@ -143,7 +143,7 @@ class System:
             from remanence.context.recurrent.learner import read_by
 
             read_by(self.name, settings)
-        elif self.is_part or not self.learns:
+        elif self.is_part or not self.runs_on_streams:
             self.factory(**settings)
         else:
             self.factory.check(settings)
@@ -215,9 +215,9 @@ def components(name: str) -> list[System]:
         If one is unknown, runs on no stream, or cannot be combined.
     """
     found = [get(part) for part in names(name)]
-    still = next((card for card in found if not card.learns), None)
+    still = next((card for card in found if not card.runs_on_streams), None)
     if still is not None:
-        claimed = f", and run its claim with 'remanence prove {still.name}'" if still.beats else ""
+        claimed = f", and run its claim with 'remanence prove {still.name}'" if still.baseline else ""
         raise UsageError(
             f"{still.name!r} learns from no stream: see what it does with 'remanence show {still.name}'{claimed}"
         )
@@ -248,8 +248,8 @@ def split_settings(name: str, given: dict[str, Any]) -> tuple[dict[str, dict[str
             mine[card.name][key] = value
         if not owners:
             if key not in Training.model_fields:
-                takes = [getattr(card.factory, "takes", None) for card in cards]
-                trained = set(Training.model_fields) if None in takes else set().union(*filter(None, takes))
+                used = [getattr(card.factory, "training_settings_used", None) for card in cards]
+                trained = set(Training.model_fields) if None in used else set().union(*filter(None, used))
                 names = {h.name for card in cards for h in card.hyperparameters} | trained
                 raise UsageError(f"{name} has no hyperparameter {key!r}: {nearest(key, names)}")
             training[key] = value
@@ -406,7 +406,7 @@ def recipe_for(
     merged = {key: value for key, value in suggested.items() if key in known}
     source = (stream.recipe or {}).get("source", "")
     for card in cards:
-        merged |= card.training | card.on.get(source, {})
+        merged |= card.training | card.training_by_source.get(source, {})
     mine, training = split_settings(name, {**merged, **(settings or {})})
     Training.read(training)
     if isinstance(model, nn.Module):
@@ -428,7 +428,7 @@ def require_stream(stream: Any) -> None:
 def refuse_unmet(name: str, needs: frozenset[str], stream: Any) -> None:
     """Raise a `NeedsError` naming both if the stream hides what the learner needs."""
 
-    hidden = sorted(needs - stream.disclosure.told())
+    hidden = sorted(needs - stream.disclosure.disclosed())
     if hidden:
         raise NeedsError(
             f"{name} needs {' and '.join(hidden)}, which the stream {stream.name} does not disclose: "

@@ -77,7 +77,7 @@ def test_pictures_show_the_pairs_they_say_and_templates_do_not_overlap():
 
 def test_what_is_no_learner_says_so_when_it_is_run_as_one():
     for name in ("bt2", "oca", "xbt", "bct", "token-pooling"):
-        assert not systems.get(name).learns and not systems.get(name).is_part
+        assert not systems.get(name).runs_on_streams and not systems.get(name).is_part
         with pytest.raises(UsageError, match=f"'{name}' learns from no stream"):
             systems.components(name)
 

@@ -1,4 +1,4 @@
-"""The rest phase: what each policy does, that it may run again, and that forgetting reaches what it made."""
+"""Consolidation: what each policy does, that it may run again, and that forgetting reaches what it made."""
 
 from datetime import UTC, datetime, timedelta
 

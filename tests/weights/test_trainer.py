@@ -79,7 +79,7 @@ def test_a_schedule_goes_on_in_the_step_in_which_a_class_appears():
         assert noted.rates[-1] < 0.1 * noted.rates[0]
 
 
-PARTS = [card.runnable for card in all_systems().values() if card.is_part]
+PARTS = [card.composed_name for card in all_systems().values() if card.is_part]
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -105,8 +105,8 @@ def not_taken(config: RunConfig) -> list[tuple[str, list[str]]]:
     """Which of the training settings given for all learners mean nothing to which of them."""
     found = []
     for name in config.learners:
-        takes = getattr(systems.components(name)[0].factory, "takes", None)
-        unused = sorted(set(config.training) - takes) if takes is not None else []
+        used = getattr(systems.components(name)[0].factory, "training_settings_used", None)
+        unused = sorted(set(config.training) - used) if used is not None else []
         if unused:
             found.append((name, unused))
     return found
@@ -122,7 +122,7 @@ def default_learners(config: RunConfig, console: Console) -> list[str]:
         if name not in known:
             continue
         card = known[name]
-        lacking = sorted(card.needs - stream.disclosure.told())
+        lacking = sorted(card.needs - stream.disclosure.disclosed())
         if stream.task.kind not in card.tasks:
             left_out.append(f"{name} (does not do {stream.task.kind})")
         elif lacking:

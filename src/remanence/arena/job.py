@@ -174,7 +174,7 @@ class Job:
         if self.settings.probe_every is not None:
             return self.settings.probe_every
         settings = getattr(self.learner, "training_settings", None)
-        updates = rows * (settings.epochs if settings is not None else 1) / self.learner.rows_an_update
+        updates = rows * (settings.epochs if settings is not None else 1) / self.learner.batch_size
         probes = getattr(self.learner, "probes", 20)
         return max(1, round(updates / (probes if self.stream.disclosure.boundaries else probes * len(self.stream))))
 
@@ -295,4 +295,4 @@ def check_fits(learner: Learner, stream: Stream, name: str, online: bool = False
         raise UsageError(
             f"{name} does {able}, the stream {stream.name} asks for {stream.task.kind}: choose another learner"
         )
-    learner._fit()
+    learner.enforce_budget()

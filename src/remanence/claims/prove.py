@@ -196,7 +196,7 @@ class _Comparison:
         claim = self.claim
         first = self.reported[self.seeds[0]]
         scenarios = ", ".join(f"{name} {options}" if options else name for name, options in self.recipe["scenarios"])
-        told = ", ".join(sorted(first.stream.disclosure.told())) or "nothing"
+        told = ", ".join(sorted(first.stream.disclosure.disclosed())) or "nothing"
         tried = {label: len(points(claim.search.get(label, {}))) for label in self.labels}
         if max(tried.values()) > 1:
             by = found[claim.system].by

@@ -27,7 +27,7 @@ class ReadingLearner(Learner):
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
-    takes: ClassVar[frozenset[str] | None] = frozenset()
+    training_settings_used: ClassVar[frozenset[str] | None] = frozenset()
     kind: ClassVar[str] = "activations"
     batch_size = 1
     probes = 1

@@ -70,7 +70,7 @@ class TextMemory(Learner):
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"retrieval", "answering"})
-    takes: ClassVar[frozenset[str] | None] = frozenset()
+    training_settings_used: ClassVar[frozenset[str] | None] = frozenset()
     kind: ClassVar[str] = "files"
     batch_size = 1
     probes = 2
@@ -129,7 +129,7 @@ class TextMemory(Learner):
             self._take_in(given, int(rows.ids[0]))
             if place == total - 1 and experience.boundary:
                 self.memory.session_end(given.get("scope", ""))
-            self._fit()
+            self.enforce_budget()
             yield Update(examples=1)
 
     def _take_in(self, given: dict[str, Any], row: int) -> None:
@@ -138,13 +138,13 @@ class TextMemory(Learner):
         metadata = {**given.get("metadata", {}), ROWS: [row]}
         self.memory.write({**given, "metadata": metadata})
 
-    def _rest(self, budget: int) -> Iterator[Update]:
+    def _consolidate(self, budget: int) -> Iterator[Update]:
         if budget > 0:
-            self.memory.rest()
-            self._fit()
+            self.memory.consolidate()
+            self.enforce_budget()
             yield Update()
 
-    def _fit(self) -> None:
+    def enforce_budget(self) -> None:
         """Keep the budget: the oldest records go first."""
         while self.budget is not None and (held := self.footprint().total) > self.budget:
             found = self.store.database.find(Filter(scope=None, history=True))

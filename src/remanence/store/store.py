@@ -365,7 +365,7 @@ class Store(Twins):
         """
         return forgetting.forget(self, record, where, scope)
 
-    # The rest phase, moving, care
+    # Consolidation, moving, care
 
     @property
     def language(self) -> Language:
@@ -384,7 +384,7 @@ class Store(Twins):
         progress: Progress | None = None,
         **settings: Any,
     ) -> dict[str, int]:
-        """The rest phase: what each policy did, counted.
+        """Consolidate: what each policy did, counted.
 
         Parameters
         ----------

@@ -268,8 +268,8 @@ class Disclosure:
     test_task_ids: bool = False
     again: bool = True
 
-    def told(self) -> set[str]:
-        """The names of what is told, in the words that learners use in `needs`."""
+    def disclosed(self) -> set[str]:
+        """The names of what is disclosed, in the words that learners use in `needs`."""
         words = {
             "boundaries": self.boundaries,
             "classes": self.classes,
@@ -277,7 +277,7 @@ class Disclosure:
             "task ids at test time": self.test_task_ids,
             "a second reading": self.again,
         }
-        return {word for word, is_told in words.items() if is_told}
+        return {word for word, is_disclosed in words.items() if is_disclosed}
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Attached(Trainer):
     `gradient`, `update`, `stepped`     around ``optimizer.step()``
     `begin`, `end`, `boundary`          by ``attached.boundary(loader)``, with the data that just ended
     `predict`                           by ``attached.predict(x)``; calling the model itself leaves it out
-    `rest`, `forget`, `save`, `restore`  as with any learner
+    `consolidate`, `forget`, `save`, `restore`  as with any learner
     ==================================  ================================================================
 
     Not served, and refused by name: `batches` (the order of batches is the loop's), `rate` (its groups

@@ -142,9 +142,9 @@ class Context:
         """Read `rate` of every part again and rebuild the optimizer's groups; `fresh` drops its state."""
         self._trainer._rebuild(fresh)
 
-    def fit(self) -> None:
+    def enforce_budget(self) -> None:
         """Keep the budget after something was stored: elastic parts give up what is over it."""
-        self._trainer._fit()
+        self._trainer.enforce_budget()
 
     def phase(
         self,

@@ -30,7 +30,7 @@ from remanence.weights import optimizers
     "fine-tuning",
     place="weights",
     training={"batch_size": 4, "epochs": 10, "optimizer": "adamw", "lr": 0.003},
-    found="tried by hand on one stream of recall; a single pass, or plain SGD, left nothing that could be asked for",
+    tuning_note="tried by hand on one stream of recall; a single pass, or plain SGD, left nothing that could be asked for",
 )
 class FineTuning(Learner):
     """A language model trained further on every line that arrives, by the loss of the next token.
@@ -77,7 +77,7 @@ class FineTuning(Learner):
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
-    takes: ClassVar[frozenset[str] | None] = frozenset(
+    training_settings_used: ClassVar[frozenset[str] | None] = frozenset(
         {"batch_size", "epochs", "optimizer", "lr", "momentum", "weight_decay"}
     )
     kind: ClassVar[str] = "parameters"
@@ -96,6 +96,7 @@ class FineTuning(Learner):
     ) -> None:
         super().__init__(seed=seed)
         self.training_settings = Training.read(training)
+        self.batch_size = self.training_settings.batch_size
         self.language_model, self.layers, self.budget = language_model, layers, budget
         self.position = (-1, 0)
         # Not a module of its own, since a state holds what changed and a budget counts it
@@ -168,10 +169,10 @@ class FineTuning(Learner):
         if not math.isfinite(total):
             raise Diverged(f"the loss became {total} in update {self.position[1] + 1}: lower the learning rate")
         self.optimizer.step()
-        self._fit()
+        self.enforce_budget()
         return total
 
-    def _fit(self) -> None:
+    def enforce_budget(self) -> None:
         held = self.footprint().total
         if self.budget is not None and held > self.budget:
             raise BudgetError(

@@ -32,8 +32,8 @@ from remanence.weights.trainer import Trainer
     "joint",
     variant="fresh model for each retraining, from the same initial weights",
     training={"lr": 0.1, "epochs": 5},
-    on={"digits": {"epochs": 10}},
-    found="lr among 0.03, 0.1, 0.3 on digits in two other class orders; five passes, since one does not suffice a reference",
+    training_by_source={"digits": {"epochs": 10}},
+    tuning_note="lr among 0.03, 0.1, 0.3 on digits in two other class orders; five passes, since one does not suffice a reference",
 )
 class Joint(Trainer):
     """Retraining from scratch on everything seen so far.

@@ -223,7 +223,7 @@ class Part(nn.Module):
     def end(self, context: Context, experience: Experience) -> Iterator[Update] | None:
         """An experience ended. May yield updates."""
 
-    def rest(self, context: Context, budget: int) -> Iterator[Update] | None:
+    def consolidate(self, context: Context, budget: int) -> Iterator[Update] | None:
         """Consolidate with no new data for at most `budget` updates."""
 
     def rate(self, name: str) -> float:

@@ -96,7 +96,7 @@ class StackedTrainer:
             cursor.stage, cursor.part, cursor.k = "end", 0, 0
         yield from self._in_turn("end", each)
         for learner in self._learners:
-            learner._fit()
+            learner.enforce_budget()
             learner._cursor.stage = "done"
 
     def learn(self, experience: Experience | Sequence[Experience]) -> StackedTrainer:

@@ -88,6 +88,7 @@ class Trainer(Learner):
     ) -> None:
         super().__init__(seed=seed)
         self.training_settings = Training.read(training)
+        self.batch_size = self.training_settings.batch_size
         self.device = pick_device(self.training_settings.device)
         self.model = split(model, head, outputs=int(task == "regression"), seed=seed)
         self.parts = nn.ModuleList(parts)
@@ -134,7 +135,7 @@ class Trainer(Learner):
                 cursor.stage, cursor.part, cursor.k = "end", 0, 0
             else:
                 yield from self._in_turn("end", experience)
-                self._fit()  # importances, Gaussians and the like are made when an experience ends
+                self.enforce_budget()  # importances, Gaussians and the like are made when an experience ends
                 cursor.stage = "done"
 
     def _enter(self, experience: Experience, start: int) -> Cursor:
@@ -176,7 +177,7 @@ class Trainer(Learner):
             self._see(list(experience.classes))
             if experience.task is not None and experience.asks_task:
                 self.model.head.assign(experience.task, list(experience.classes))
-        self._fit()
+        self.enforce_budget()
 
     def _main(self, experience: Experience) -> Iterator[Update]:
         plan = self._plan(experience)
@@ -194,7 +195,7 @@ class Trainer(Learner):
             rows = examples.learn(plan[k])
             update = self._update(experience, self._receive(rows), k, total)
             if k == 0:
-                self._fit()  # memories are made when the first rows arrive
+                self.enforce_budget()  # memories are made when the first rows arrive
             cursor.k += 1
             yield self._counted(update)
 
@@ -307,10 +308,10 @@ class Trainer(Learner):
             stepped(step)
         return value
 
-    def _rest(self, budget: int) -> Iterator[Update]:
+    def _consolidate(self, budget: int) -> Iterator[Update]:
         for number, part in enumerate(self._parts):
-            self._context.where = f"rest {number}"
-            for update in part.rest(self._context, budget) or ():
+            self._context.where = f"consolidate {number}"
+            for update in part.consolidate(self._context, budget) or ():
                 yield update
                 budget -= 1
                 if budget <= 0:
@@ -344,14 +345,14 @@ class Trainer(Learner):
                 module.widen(named)
         for grown in self._hooks["grown"]:
             grown(self._context)
-        self._fit()
+        self.enforce_budget()
 
     def _rebuild(self, fresh: bool = False) -> None:
         kept = {} if fresh else optimizers.tensors(self.optimizer, self._trainable)
         self.optimizer = self._make_optimizer()
         optimizers.put(self.optimizer, self._trainable, kept)
 
-    def _fit(self) -> None:
+    def enforce_budget(self) -> None:
         """Keep the budget: elastic parts give up what is over it."""
         if self.budget is None:
             return

@@ -93,7 +93,7 @@ def test_turns_are_there_until_their_session_ends(opened):
     assert memory.read("Porto", 3)[0].record.kind == "episode"
     memory.write({"text": "Hello again!", "speaker": "Ana", "source": "2"})
     assert [hit.record.kind for hit in memory.read("Porto", 3)] == ["fact"]
-    memory.rest()
+    memory.consolidate()
     assert opened.count(where={"kind": "episode"}) == 0
 
 

@@ -58,15 +58,15 @@ def test_as_many_are_left_as_the_curve_says(opened, clock):
     memory = MemoryBank(days=1.0, recalls=0, summaries=False).on(opened)
     ids = write(memory, clock, *(f"turn {number}" for number in range(250)))
     clock[0] += DAY
-    memory.rest()
+    memory.consolidate()
     left = len(opened)
     assert left == pytest.approx(250 * math.exp(-1), abs=4 * math.sqrt(250 * 0.37 * 0.63))
     # One draw a memory: looking again at the same time takes nothing more, and later takes from those left.
-    memory.rest()
+    memory.consolidate()
     assert len(opened) == left
     survivors = {record.id for record in opened.list(limit=1000)}
     clock[0] += DAY
-    memory.rest()
+    memory.consolidate()
     assert {record.id for record in opened.list(limit=1000)} < survivors <= set(ids)
 
 
@@ -74,7 +74,7 @@ def test_a_capacity_keeps_the_most_retained(opened, clock):
     memory = MemoryBank(capacity=2, recalls=1, summaries=False).on(opened)
     dog, train, _ = write(memory, clock, "My dog is ill.", "The train was late.", "Poor dog.")
     clock[0] += DAY
-    memory.rest()
+    memory.consolidate()
     left = {record.id for record in opened.list()}
     assert len(left) == 2 and dog in left and train not in left
 
@@ -82,7 +82,7 @@ def test_a_capacity_keeps_the_most_retained(opened, clock):
 def test_by_age_alone_the_latest_are_kept(opened, clock):
     memory = MemoryBank(capacity=2, strengthen=False, summaries=False).on(opened)
     ids = write(memory, clock, "My dog is ill.", "The train was late.", "Poor dog.", "Poor dog.")
-    memory.rest()
+    memory.consolidate()
     assert {record.id for record in opened.list()} == set(ids[-2:])
 
 

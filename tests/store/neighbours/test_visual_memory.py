@@ -122,7 +122,7 @@ def test_a_rest_takes_the_record_of_rows_that_came_since():
     x, y = rows(60)
     learner = learned(x, y, neighbours=7, pruning="soft")
     learner.entries.marks.fill_(-1)
-    assert len(list(learner.rest(3))) == 1
+    assert len(list(learner.consolidate(3))) == 1
     assert torch.equal(learner.entries.marks, learned(x, y, neighbours=7, pruning="soft").entries.marks)
 
 

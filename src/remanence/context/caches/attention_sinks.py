@@ -19,7 +19,7 @@ from remanence.systems import Paper, system
     "attention-sinks",
     paper=Paper("Efficient Streaming Language Models with Attention Sinks", "Xiao et al.", 2023, "2309.17453"),
     place="context",
-    beats="sliding-window",
+    baseline="sliding-window",
 )
 class AttentionSinks(Policy):
     """StreamingLLM: attention sinks and a rolling window.

@@ -34,7 +34,7 @@ CLOSED = -1.0
         78,
     ),
     place="context",
-    beats="attention-sinks",
+    baseline="attention-sinks",
 )
 class Camelot(Recalling):
     """A consolidated associative memory beside the window.

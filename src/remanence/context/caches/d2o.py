@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         289,
     ),
     place="context",
-    beats="heavy-hitters",
+    baseline="heavy-hitters",
 )
 class D2O(AttentionScores):
     """Dynamic discriminative operations, between layers and between tokens.

@@ -32,7 +32,7 @@ from remanence.systems import Paper, system
         306,
     ),
     place="context",
-    beats="snap-kv",
+    baseline="snap-kv",
 )
 class DynamicKV(SnapKV):
     """Entries are scored as in SnapKV; a global top-k of the scores decides each layer's share.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "em-llm",
     paper=Paper("Human-inspired Episodic Memory for Infinite Context LLMs", "Fountas et al.", 2024, "2407.09450", 63),
     place="context",
-    beats="attention-sinks",
+    baseline="attention-sinks",
 )
 class EMLLM(Recalling):
     """Episodic memory: surprise and graph segmentation, recall by similarity and by contiguity.

@@ -22,7 +22,7 @@ from remanence.systems import Paper, system
     "extended-mind",
     paper=Paper("Extended Mind Transformers", "Klett and Ahle", 2024, "2406.02332", 323),
     place="context",
-    beats="attention-sinks",
+    baseline="attention-sinks",
 )
 class ExtendedMind(Recalling):
     """Extended mind transformers: top-k attention to past keys in most layers, without training.

@@ -26,7 +26,7 @@ from remanence.systems import Paper, system
         "2306.14048",
     ),
     place="context",
-    beats="sliding-window",
+    baseline="sliding-window",
 )
 class HeavyHitters(AttentionScores):
     """H2O: an entry's score is the attention that all queries so far gave it; the lowest is let go.

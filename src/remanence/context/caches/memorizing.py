@@ -28,7 +28,7 @@ from remanence.systems import Paper, system
     "memorizing-transformers",
     paper=Paper("Memorizing Transformers", "Wu et al.", 2022, "2203.08913", 134),
     place="context",
-    beats="attention-sinks",
+    baseline="attention-sinks",
 )
 class MemorizingTransformers(Recalling):
     """kNN attention in one layer.

@@ -47,7 +47,7 @@ class Policy:
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
-    takes: ClassVar[frozenset[str]] = frozenset()
+    training_settings_used: ClassVar[frozenset[str]] = frozenset()
     """No training setting: nothing is trained."""
     sees: ClassVar[frozenset[str]] = frozenset()
     marks: ClassVar[tuple[str, ...]] = ()

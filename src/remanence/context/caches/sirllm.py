@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "sirllm",
     paper=Paper("SirLLM: Streaming Infinite Retentive LLM", "Yao et al.", 2024, "2405.12528", 439),
     place="context",
-    beats="attention-sinks",
+    baseline="attention-sinks",
 )
 class SirLLM(Policy):
     """Token entropy decides what stays between the sinks and the newest tokens.

@@ -27,7 +27,7 @@ Pooling = Literal["average", "largest"]
     "snap-kv",
     paper=Paper("SnapKV: LLM Knows What You are Looking for Before Generation", "Li et al.", 2024, "2404.14469"),
     place="context",
-    beats="sliding-window",
+    baseline="sliding-window",
 )
 class SnapKV(AttentionScores):
     """An entry's score is the attention of an observation window of the newest queries, pooled over its neighbours.

@@ -84,7 +84,7 @@ class Channels(Thinning):
     "think",
     paper=Paper("ThinK: Thinner Key Cache by Query-Driven Pruning", "Xu et al.", 2024, "2407.21018", 138),
     place="context",
-    beats="heavy-hitters",
+    baseline="heavy-hitters",
 )
 class ThinK(HeavyHitters):
     """Query-driven pruning of key channels, over heavy hitters.

@@ -54,7 +54,7 @@ class Taylor(FeatureMap):
         211,
     ),
     place="context",
-    beats="linear-attention",
+    baseline="linear-attention",
 )
 class Based(MemoryLayer):
     """Sliding-window attention, then linear attention with the Taylor features, each with a residual path.

@@ -33,7 +33,7 @@ from remanence.systems import Paper, system
         85,
     ),
     place="context",
-    beats="gru",
+    baseline="gru",
 )
 class FastAndForgetfulMemory(MemoryLayer):
     """A cell that aggregates its inputs with decaying and oscillating weights.

@@ -32,7 +32,7 @@ from remanence.systems import Paper, system
         103,
     ),
     place="context",
-    beats="lstm",
+    baseline="lstm",
 )
 class HiPPO(MemoryLayer):
     """A recurrent layer with a HiPPO memory.

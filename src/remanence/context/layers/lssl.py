@@ -98,7 +98,7 @@ class RandomTransition(nn.Module):
         213,
     ),
     place="context",
-    beats="lstm",
+    baseline="lstm",
 )
 class LSSL(MemoryLayer):
     """A linear state-space layer.

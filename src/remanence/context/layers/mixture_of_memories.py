@@ -36,7 +36,7 @@ Rule = Literal["gated delta", "gated linear", "linear"]
         30,
     ),
     place="context",
-    beats="one-memory",
+    baseline="one-memory",
     variant="gated delta rule, with a shared memory",
 )
 class MixtureOfMemories(MemoryLayer):

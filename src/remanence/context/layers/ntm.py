@@ -25,7 +25,7 @@ from remanence.systems import Paper, system
     "ntm",
     paper=Paper("Neural Turing Machines", "Graves, Wayne, Danihelka", 2014, "1410.5401", 207),
     place="context",
-    beats="lstm",
+    baseline="lstm",
 )
 class NeuralTuringMachine(MemoryLayer):
     """A neural Turing machine as a layer.

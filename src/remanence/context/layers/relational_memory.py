@@ -77,7 +77,7 @@ class Attention(nn.Module):
         102,
     ),
     place="context",
-    beats="lstm",
+    baseline="lstm",
 )
 class RelationalMemory(MemoryLayer):
     """The relational memory core as a layer.

@@ -110,7 +110,7 @@ class PatternMemory(MemoryLayer):
         94,
     ),
     place="context",
-    beats="modern-hopfield",
+    baseline="modern-hopfield",
     variant="the plug-and-play memory; the tune-and-play memory and the tandem block stand beside it",
 )
 class PlugMemory(PatternMemory):

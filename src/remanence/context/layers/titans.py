@@ -29,7 +29,7 @@ Variant = Literal["MAC", "MAG", "MAL", "LMM"]
     "titans",
     paper=Paper("Titans: Learning to Memorize at Test Time", "Behrouz, Zhong, Mirrokni", 2025, "2501.00663", 20),
     place="context",
-    beats="window-and-linear-attention",
+    baseline="window-and-linear-attention",
     variant="MAC, memory as a context",
 )
 class Titans(MemoryLayer):

@@ -102,7 +102,7 @@ def max_sim(query: Vectors, vectors: Vectors, lengths: Sequence[int] | NDArray[n
         397,
     ),
     place="store",
-    beats="token-dropping",
+    baseline="token-dropping",
     variant="hierarchical pooling; exact search over all documents",
 )
 class PooledIndex:

@@ -86,7 +86,7 @@ class Read:
         205,
     ),
     place="store",
-    beats="inverted-file",
+    baseline="inverted-file",
     variant="all centroids compared with a query, no graph among them",
 )
 class Spann:

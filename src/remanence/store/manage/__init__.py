@@ -1,4 +1,4 @@
-"""The rest phase of a store: policies that look after what is kept, each by itself and in any order."""
+"""Consolidation of a store: policies that look after what is kept, each by itself and in any order."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ PAPER = Paper("A-MEM: Agentic Memory for LLM Agents", "Xu, Liang, Mei, Gao, Tan,
     "a-mem[rules]",
     paper=PAPER,
     place="store",
-    beats="a-mem[rules]#plain",
+    baseline="a-mem[rules]#plain",
     variant="keywords, tags, context, links and rewriting by rules",
 )
 class AMem(Memory):

@@ -35,7 +35,7 @@ _REWARDED = {"metadata.reward": {">": 0}}
         438,
     ),
     place="store",
-    beats="agentfly#similar",
+    baseline="agentfly#similar",
     variant="one-step case selection with a learned value, as in the paper's experiments",
 )
 class AgentFly(Memory):

@@ -27,7 +27,7 @@ class Memory:
 
     A subclass says in `encodes`, `stores`, `retrieves` and `manages` what it does in each of the four places
     (printed by ``remanence show``), and overrides the methods of those where it departs from the plain store:
-    one record an input, the store's own reading, nothing at rest. Its hyperparameters are those of its
+    one record an input, the store's own reading, no consolidation. Its hyperparameters are those of its
     constructor; the store is given to it by `on`.
 
     `needs_language` names the operations that the paper leaves to a language model; where a stand-in of rules
@@ -81,7 +81,7 @@ class Memory:
     def session_end(self, scope: str = "") -> None:
         """Some inputs that belong together (a conversation, an experience) have ended."""
 
-    def rest(self, scope: str = "*") -> None:
+    def consolidate(self, scope: str = "*") -> None:
         """Look after what is stored, when nothing arrives."""
 
     # What it keeps besides the store

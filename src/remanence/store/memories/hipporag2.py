@@ -42,7 +42,7 @@ PAPER = Paper(
 SEEDS = "the question's names are seeds too, as in the first HippoRAG"
 
 
-@system("hipporag2[rules]", paper=PAPER, place="store", beats="rag", variant=f"facts by rules; {SEEDS}")
+@system("hipporag2[rules]", paper=PAPER, place="store", baseline="rag", variant=f"facts by rules; {SEEDS}")
 class HippoRAG2(Memory):
     """HippoRAG 2.
 
@@ -254,7 +254,7 @@ class HippoRAG2(Memory):
         return mass[phrases:] + np.bincount(passage, weights=mass[phrase], minlength=len(graph)) / count
 
 
-@system("hipporag2[given]", paper=PAPER, place="store", beats="rag", variant=f"facts given as data; {SEEDS}")
+@system("hipporag2[given]", paper=PAPER, place="store", baseline="rag", variant=f"facts given as data; {SEEDS}")
 class HippoRAG2Given(HippoRAG2):
     __doc__ = HippoRAG2.__doc__
     needs_language: ClassVar[tuple[str, ...]] = ("recognise",)

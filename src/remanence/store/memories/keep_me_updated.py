@@ -30,7 +30,7 @@ _TURN, _SENTENCE = "episode", "fact"
         150,
     ),
     place="store",
-    beats="keep-me-updated[rules]#accumulate",
+    baseline="keep-me-updated[rules]#accumulate",
     variant="rules in place of the summarizer and of the trained operator",
 )
 class KeepMeUpdated(Memory):
@@ -131,7 +131,7 @@ class KeepMeUpdated(Memory):
             ends = max(ends, old.valid_from)
         self.store.revise(record_id, valid_to=ends, correction=True)
 
-    def rest(self, scope: str = "*") -> None:
+    def consolidate(self, scope: str = "*") -> None:
         for path in {turn.scope for turn in self.store.list(scope=scope, where={"kind": _TURN}, limit=EVERY)}:
             self.session_end(path)
 

@@ -35,7 +35,7 @@ _DAY = 86_400_000_000
         446,
     ),
     place="store",
-    beats="memorybank[rules]#age",
+    baseline="memorybank[rules]#age",
     variant="summaries and portraits by rules; the forgetting curve as in the paper's formula",
 )
 class MemoryBank(Memory):
@@ -126,7 +126,7 @@ class MemoryBank(Memory):
             return
         if self.summaries:
             self._sum_up(scope)
-        self.rest(scope)
+        self.consolidate(scope)
 
     def retention(self, record: Record) -> float:
         """R of a turn now, between 0 and 1."""
@@ -134,7 +134,7 @@ class MemoryBank(Memory):
         elapsed = max(0.0, (self.store.clock() - recalled) / (_DAY * self.days))
         return math.exp(-elapsed / (1 + record.uses))
 
-    def rest(self, scope: str = "*") -> None:
+    def consolidate(self, scope: str = "*") -> None:
         turns = self.store.list(scope=scope, where={"kind": _TURN}, limit=EVERY)
         if self.capacity:
             ranked = sorted(turns, key=lambda turn: (self.retention(turn), turn.row))

@@ -20,7 +20,7 @@ from remanence.systems import Paper, system
         "Retrieval-Augmented Generation for Knowledge-Intensive NLP Tasks", "Lewis et al.", 2020, "2005.11401", 68
     ),
     place="store",
-    beats="bm25",
+    baseline="bm25",
 )
 class RAG(Memory):
     """The retriever of retrieval-augmented generation.

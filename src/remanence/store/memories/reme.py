@@ -29,7 +29,7 @@ from remanence.systems import Paper, system
         430,
     ),
     place="store",
-    beats="reme[rules]#append",
+    baseline="reme[rules]#append",
     variant="lessons by rules; refinement by utility as in the paper",
 )
 class ReMe(Memory):

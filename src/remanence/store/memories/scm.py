@@ -31,7 +31,7 @@ _SUMMARY = "summary"
         454,
     ),
     place="store",
-    beats="recent",
+    baseline="recent",
     variant="summaries and the controller's questions by rules",
 )
 class SCM(Memory):

@@ -44,7 +44,7 @@ def bucket_of(vector: NDArray[np.float32], rotation: NDArray[np.float32]) -> int
         36,
     ),
     place="store",
-    beats="rag",
+    baseline="rag",
     variant="rules in place of the language model that thinks; one hash",
 )
 class ThinkInMemory(Memory):

@@ -33,7 +33,7 @@ GIVEN, ANSWERED = 0, 1
         74,
     ),
     place="store",
-    beats="naive",
+    baseline="naive",
     variant="without retraining of batch normalisation, on the inputs themselves or a module of your own",
 )
 class AdaNPC(ClosedForm):

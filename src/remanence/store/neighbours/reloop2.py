@@ -37,7 +37,7 @@ LEAST = 1e-12
         62,
     ),
     place="store",
-    beats="naive",
+    baseline="naive",
     variant="the sketch of hash buckets, on the last hidden layer of a network that goes on learning",
 )
 class ErrorMemory(Part):

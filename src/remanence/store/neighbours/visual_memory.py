@@ -35,7 +35,7 @@ UNKNOWN = -1
         127,
     ),
     place="store",
-    beats="er",
+    baseline="er",
     variant="rank voting, no pruning, on the inputs themselves or a module of your own",
 )
 class VisualMemory(ClosedForm):
@@ -50,7 +50,7 @@ class VisualMemory(ClosedForm):
     - ``softmax``: exp((1 - d_i) / temperature), divided by their sum;
 
     and the scores are these sums. Pruning looks at what entries do to one another: after each experience
-    (and in a rest) every entry is asked about with itself left out, and v counts how often an entry voted
+    (and in `consolidate`) every entry is asked about with itself left out, and v counts how often an entry voted
     for a wrong label that won. ``soft`` pruning multiplies the weight of an entry with v > 0 by 1.75 /
     (1 + v), ``hard`` pruning removes entries with v of `threshold` and more.
 
@@ -155,7 +155,7 @@ class VisualMemory(ClosedForm):
                 self._review(torch.arange(len(self.entries)))
             yield update
 
-    def _rest(self, budget: int) -> Iterator[Update]:
+    def _consolidate(self, budget: int) -> Iterator[Update]:
         if self.pruning != "none" and len(self.entries) > 1 and budget > 0:
             self._review(torch.arange(len(self.entries)))
             yield Update()

@@ -29,9 +29,9 @@ from remanence.weights.part import Part, Step
 @system(
     "a-gem",
     paper=Paper("Efficient Lifelong Learning with A-GEM", "Chaudhry, Ranzato, Rohrbach, Elhoseiny", 2019, "1812.00420"),
-    beats="ewc",
+    baseline="ewc",
     training={"lr": 0.1},
-    found="best of 0.03, 0.06, 0.1, 0.2 on ten permutations of MNIST with 500 rows kept, mean of two seeds, by final accuracy on test rows",
+    tuning_note="best of 0.03, 0.06, 0.1, 0.2 on ten permutations of MNIST with 500 rows kept, mean of two seeds, by final accuracy on test rows",
 )
 class AveragedGradientMemory(Part):
     """Take out of the gradient what opposes the gradient on rows drawn from all earlier tasks.

@@ -30,11 +30,11 @@ from remanence.weights.part import Part, Step
 @system(
     "gem",
     paper=Paper("Gradient Episodic Memory for Continual Learning", "Lopez-Paz, Ranzato", 2017, "1706.08840", 113),
-    beats="ewc",
+    baseline="ewc",
     variant="the margin bounds the dual variables from below, as in the authors' experiments",
     training={"lr": 0.1},
-    on={"clinc150": {"lr": 30.0}},
-    found="best of 0.01, 0.03, 0.1 on ten permutations of MNIST with 500 rows kept, mean of two seeds, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
+    training_by_source={"clinc150": {"lr": 30.0}},
+    tuning_note="best of 0.01, 0.03, 0.1 on ten permutations of MNIST with 500 rows kept, mean of two seeds, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
 )
 class GradientMemory(Part):
     """Project the gradient so that it has no negative product with that of any earlier task's memory.

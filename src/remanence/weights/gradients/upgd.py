@@ -29,10 +29,10 @@ from remanence.weights.part import Part, PerParameter, Step
         "2404.00781",
         401,
     ),
-    beats="naive",
+    baseline="naive",
     variant="weight-wise first-order utility, scaled by the largest of the network, gradients gated too (protecting)",
     training={"lr": 0.02},
-    found="not searched beyond 0.01 and 0.02 on a few hundred rows of permuted MNIST, by online accuracy",
+    tuning_note="not searched beyond 0.01 and 0.02 on a few hundred rows of permuted MNIST, by online accuracy",
 )
 class UtilityPerturbed(Part):
     """Gate the proposed change of each weight by its utility.

@@ -32,7 +32,7 @@ from remanence.weights.part import Batch, Part, Plan, Step
         "2503.18371",
         262,
     ),
-    beats="er",
+    baseline="er",
     host="er",
     training={"epochs": 4},
     variant="new rows are scheduled in views, remembered rows are left as they were drawn",

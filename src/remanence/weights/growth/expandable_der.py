@@ -35,10 +35,10 @@ from remanence.weights.replay.herding import Exemplars
         "2103.16788",
         364,
     ),
-    beats="er",
+    baseline="er",
     variant="without channel masks and pruning, as in the authors' released code",
     training={"lr": 0.1},
-    found="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders, by final accuracy on test rows",
+    tuning_note="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders, by final accuracy on test rows",
 )
 class ExpandableDER(Part):
     """Dynamically expandable representation.
@@ -149,7 +149,7 @@ class ExpandableDER(Part):
             context.grow(drop_auxiliary)
         if context.once("herd"):
             cost = self.memory.select(context, experience.examples, len(context.model.classes))
-            context.fit()
+            context.enforce_budget()
             yield cost
         if self.experiences > 1 and self.classifier_epochs:
             if context.once("reset"):

@@ -177,10 +177,10 @@ class Routed(Head):
         "1906.00695",
         196,
     ),
-    beats="ewc",
+    baseline="ewc",
     variant="chunked, with look-ahead; the task is inferred by entropy where questions come without it",
     training={"optimizer": "adam", "lr": 0.001},
-    found="best of four learning rates on split MNIST with task ids, 1,000 examples an experience, two other class orders, by final accuracy on test rows",
+    tuning_note="best of four learning rates on split MNIST with task ids, 1,000 examples an experience, two other class orders, by final accuracy on test rows",
 )
 class Hypernetwork(Part):
     """Task-conditioned hypernetwork.

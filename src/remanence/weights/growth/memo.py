@@ -33,10 +33,10 @@ from remanence.weights.replay.herding import Exemplars
         "2205.13218",
         25,
     ),
-    beats="der-expandable",
+    baseline="der-expandable",
     variant="shared layers keep learning (the paper's setting for equal experiences); weights aligned",
     training={"lr": 0.1},
-    found="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders, by final accuracy on test rows",
+    tuning_note="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders, by final accuracy on test rows",
 )
 class MEMO(Part):
     """Memory-efficient expandable model.
@@ -150,7 +150,7 @@ class MEMO(Part):
                 _align(context.model, self.old)
         if context.once("herd"):
             cost = self.memory.select(context, experience.examples, len(context.model.classes))
-            context.fit()
+            context.enforce_budget()
             yield cost
 
     def forget(self, request: Request, context: Context) -> dict[str, Removal]:

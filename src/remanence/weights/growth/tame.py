@@ -149,10 +149,10 @@ class ExpertsHead(Head):
         "2210.03869",
         274,
     ),
-    beats="a-gem",
+    baseline="a-gem",
     variant="finds boundaries by the loss alone; experts are not pruned",
     training={"lr": 0.1},
-    found="best of four learning rates on split MNIST, 2,000 examples an experience, one pass, 200 rows kept, two other class orders, by final accuracy on test rows",
+    tuning_note="best of four learning rates on split MNIST, 2,000 examples an experience, one pass, 200 rows kept, two other class orders, by final accuracy on test rows",
 )
 class TAME(Part):
     """Task-agnostic learning with multiple experts.

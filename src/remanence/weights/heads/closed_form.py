@@ -38,7 +38,7 @@ class ClosedForm(Learner):
     """
 
     kind = "statistics"
-    takes: ClassVar[frozenset[str] | None] = frozenset({"batch_size"})
+    training_settings_used: ClassVar[frozenset[str] | None] = frozenset({"batch_size"})
 
     def __init__(self, inputs: int, encoder: nn.Module | None, *, seed: int, batch_size: int) -> None:
         super().__init__(seed=seed)
@@ -70,7 +70,7 @@ class ClosedForm(Learner):
         sized = cls.sized(inputs, settings, budget)
         made = cls(inputs, encoder, seed=recipe.seed, batch_size=size, **sized)
         made.budget, made.elastic, made.recipe = budget, sized != settings, recipe
-        made._fit()
+        made.enforce_budget()
         return made
 
     @classmethod
@@ -126,9 +126,9 @@ class ClosedForm(Learner):
                 raise UsageError(f"a label is {min(new)}, expected an integer from 0 to {LARGEST_LABEL}")
             self._widen(len(self.classes), len(self.classes) + len(new))
             self.classes = self.classes + new
-            self._fit()
+            self.enforce_budget()
 
-    def _fit(self) -> None:
+    def enforce_budget(self) -> None:
         """Keep the budget: become smaller where that is possible, else refuse."""
         if self.budget is None:
             return

@@ -35,7 +35,7 @@ SLACK = 1e-3
         "2403.15706",
         272,
     ),
-    beats="er",
+    baseline="er",
     variant="recursive form, float64, no bias; forgets by the downdate of ACU (arXiv:2505.12239)",
 )
 class GACIL(ClosedForm):

@@ -29,8 +29,8 @@ from remanence.weights.heads.closed_form import ClosedForm
         "2306.08448",
         173,
     ),
-    beats="kalman#fixed",
-    found="noise among 0.1 and 1, rate among 0.001 to 0.1 on digits in two other class orders, by accuracy right "
+    baseline="kalman#fixed",
+    tuning_note="noise among 0.1 and 1, rate among 0.001 to 0.1 on digits in two other class orders, by accuracy right "
     "before learning",
     variant="frozen features scaled to length one with a bias; fading and calibration learned, features not",
 )

@@ -36,7 +36,7 @@ LARGEST = 2.0**15
         "2210.04428",
         249,
     ),
-    beats="ewc",
+    baseline="ewc",
     variant="on the inputs themselves or a module of your own, each row of features scaled to length one",
 )
 class NearestClassMean(ClosedForm):

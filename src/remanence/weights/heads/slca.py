@@ -34,10 +34,10 @@ from remanence.weights.part import Batch, Part, Step
         "2303.05118",
         256,
     ),
-    beats="naive",
+    baseline="naive",
     variant="the first experience trains the body at full rate unless pretrained=true",
     training={"lr": 0.1},
-    found="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, two other class orders, by final accuracy on test rows",
+    tuning_note="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, two other class orders, by final accuracy on test rows",
 )
 class SLCA(Part):
     """Slow learner with classifier alignment.

@@ -111,9 +111,9 @@ class Values(Head):
         "2207.11240",
         13,
     ),
-    beats="naive",
+    baseline="naive",
     training={"lr": 30.0},
-    found="lr among 3, 10, 30, 100, 300 on digits in two other class orders, where 3 to 30 did not differ, by final accuracy on held-out training rows",
+    tuning_note="lr among 3, 10, 30, 100, 300 on digits in two other class orders, where 3 to 30 did not differ, by final accuracy on held-out training rows",
     variant="keys placed on the first experience, without its labels; values vote by their mean",
 )
 class Bottleneck(Part):

@@ -28,7 +28,7 @@ from remanence.weights.modules.product_keys import ProductKeyLayer, ProductKeys,
         "2412.09764",
         106,
     ),
-    beats="dense",
+    baseline="dense",
 )
 class MemoryPlus(ProductKeyLayer):
     """Memory+, a product-key memory whose output is gated by its input, in place of a feed-forward layer.

@@ -26,7 +26,7 @@ from remanence.weights.modules.product_keys import ProductKeyLayer, ProductKeys,
         "1907.05242",
         116,
     ),
-    beats="dense",
+    baseline="dense",
 )
 class ProductKeyMemory(ProductKeyLayer):
     """Product-key memory, in place of a feed-forward layer.

@@ -33,10 +33,10 @@ from remanence.weights.penalties.fisher import diagonal_fisher
         "1612.00796",
         175,
     ),
-    beats="naive",
+    baseline="naive",
     variant="separate penalties, one per experience, on the exact true diagonal Fisher",
     training={"lr": 0.1},
-    found="lr of 0.03, 0.1 and strength of 1, 2, 3, 4, 10, 100 on ten permutations of MNIST, mean of two seeds, by final accuracy on test rows",
+    tuning_note="lr of 0.03, 0.1 and strength of 1, 2, 3, 4, 10, 100 on ten permutations of MNIST, mean of two seeds, by final accuracy on test rows",
 )
 class ElasticWeights(Part):
     """A quadratic pull to earlier weights, weighted by the diagonal Fisher.

@@ -25,11 +25,11 @@ from remanence.weights.part import Batch, Part, Step
 @system(
     "lwf",
     paper=Paper("Learning without Forgetting", "Li, Hoiem", 2016, "1606.09282", 384),
-    beats="naive",
+    baseline="naive",
     variant="new rows compete among the new classes only, as the paper's new head has them",
     training={"lr": 0.03},
-    on={"digits": {"lr": 0.1}, "clinc150": {"lr": 10.0}},
-    found="best of 0.01, 0.03, 0.1 on split MNIST with and without task ids, mean of two class orders, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
+    training_by_source={"digits": {"lr": 0.1}, "clinc150": {"lr": 10.0}},
+    tuning_note="best of 0.01, 0.03, 0.1 on split MNIST with and without task ids, mean of two class orders, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
 )
 class WithoutForgetting(Part):
     """Distillation from the model of the last boundary, on new rows and old classes.

@@ -35,7 +35,7 @@ _NO_ROWS = InMemory(torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.i
         "2403.13249",
         5,
     ),
-    beats="er",
+    baseline="er",
     host="er",
     variant="ascent relative to each layer's norm, damped by the Fisher, as in the authors' program",
 )

@@ -29,10 +29,10 @@ from remanence.weights.replay.er import Rehearsal
         2020,
         "2004.07211",
     ),
-    beats="er",
+    baseline="er",
     training={"lr": 0.1},
-    on={"clinc150": {"lr": 30.0}},
-    found="lr among 0.01, 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
+    training_by_source={"clinc150": {"lr": 30.0}},
+    tuning_note="lr among 0.01, 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
     variant="squared difference of scores, mean over rows and over the classes known when they were kept",
 )
 class DarkExperience(Rehearsal):
@@ -118,4 +118,4 @@ class DarkExperience(Rehearsal):
         draw = step.context.generator("reservoir")
         self.memory.reservoir(step.batch, draw, {"scores": scores, "known": known})
         if before and self.memory.row_bytes != before:  # rows widened with the classes
-            step.context.fit()
+            step.context.enforce_budget()

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
         2019,
         "1902.10486",
     ),
-    beats="naive",
+    baseline="naive",
     variant="reservoir; new and remembered rows share one forward pass",
     training={"lr": 0.1},
-    on={"digits": {"lr": 0.3}, "clinc150": {"lr": 30.0}},
-    found="best of 0.01 (digits: 0.03) to 0.3 by mean final accuracy on held-out training rows, two seeds (digits: three) with other class orders; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
+    training_by_source={"digits": {"lr": 0.3}, "clinc150": {"lr": 30.0}},
+    tuning_note="best of 0.01 (digits: 0.03) to 0.3 by mean final accuracy on held-out training rows, two seeds (digits: three) with other class orders; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
 )
 class Rehearsal(Part):
     """Rehearsal from a reservoir.

@@ -26,10 +26,10 @@ from remanence.weights.replay.er import Rehearsal
         2022,
         "2104.05025",
     ),
-    beats="er",
+    baseline="er",
     training={"lr": 0.1},
-    on={"clinc150": {"lr": 30.0}},
-    found="lr among 0.01, 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
+    training_by_source={"clinc150": {"lr": 30.0}},
+    tuning_note="lr among 0.01, 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
     variant="linear head; current classes are exactly those in the incoming batch",
 )
 class AsymmetricRehearsal(Rehearsal):

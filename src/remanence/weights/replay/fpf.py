@@ -52,10 +52,10 @@ def forgetful(model: Model, modules: Modules) -> list[str]:
 @system(
     "fpf",
     paper=PAPER,
-    beats="er",
+    baseline="er",
     host="er",
     training={"lr": 0.1},
-    found="lr among 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows",
+    tuning_note="lr among 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows",
     variant="modules chosen by kind, as the paper found them, not by measuring them again",
 )
 class Finetuning(Part):

@@ -26,7 +26,7 @@ from remanence.weights.replay.memory import Memory
 @system(
     "k-fpf",
     paper=PAPER,
-    beats="er",
+    baseline="er",
     variant="modules chosen by kind; alone it keeps a reservoir of its own, as er+k-fpf it uses that of er",
 )
 class PeriodicFinetuning(Finetuning):

@@ -33,7 +33,7 @@ from remanence.systems import Paper, system
         354,
     ),
     place="store",
-    beats="bct",
+    baseline="bct",
     variant="one update of the encoder, a head on features",
 )
 class BT2(EmbeddingHead):

@@ -29,7 +29,7 @@ from remanence.systems import Paper, system
         421,
     ),
     place="store",
-    beats="bct",
+    baseline="bct",
     variant="one update of the encoder, a head on features",
 )
 class OCA(EmbeddingHead):

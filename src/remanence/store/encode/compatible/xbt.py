@@ -51,7 +51,7 @@ class LowRank(nn.Module):
         371,
     ),
     place="store",
-    beats="pairs-only",
+    baseline="pairs-only",
     variant="projection and low-rank changes on the vectors of frozen encoders",
 )
 class XBT(nn.Module):
