@@ -18,7 +18,7 @@ help:
 	@echo "make demo    set up and run the main job"
 	@echo "make test    set up, check style and types, run the tests"
 	@echo "make soak    the long tests (hundreds of kills, large files)"
-	@echo "make claims  run every claim and write docs/claims.md"
+	@echo "make claims  run every claim and write docs/claims.md and the pages of its rooms"
 	@echo "make bench   measure speed and memory and write docs/bench.md"
 	@echo "make lock    pin the newest version of every package in constraints.txt"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from typing import Any
 
 from rich.console import Group
@@ -15,18 +14,11 @@ from remanence.systems import System
 
 
 def verdict(name: str) -> str:
-    """The verdict on a system's claim as the last `make claims` wrote it, ``""`` where there is none."""
-    return next((str(row["verdict"]) for row in _verdicts() if row["system"] == name), "not run")
+    """The verdict on a system's claim as the last `make claims` wrote it, ``"not run"`` where there is none."""
+    from remanence.claims.engine.results import read_one
 
-
-def _verdicts() -> list[dict[str, Any]]:
-    from importlib.resources import files
-
-    try:
-        text = files("remanence.claims").joinpath("verdicts.jsonl").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    found = read_one(name)
+    return found.verdict if found is not None else "not run"
 
 
 def systems_table(place: str | None, like: str | None) -> Table:
@@ -79,9 +71,9 @@ def _facts(found: System) -> Table:
 
 
 def _claim(name: str) -> str:
-    from remanence.claims.registry import claims
+    from remanence.claims.engine.registry import claim_about
 
-    claim = claims().get(name)
+    claim = claim_about(name)
     return f"{claim.says} (against {claim.baseline}, {claim.metric} {claim.better})" if claim else ""
 
 

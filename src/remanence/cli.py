@@ -163,7 +163,7 @@ def prove(
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Run a system's claim and print the verdict with its figures."""
-    from remanence.claims.command import prove_command
+    from remanence.claims.engine.command import prove_command
 
     prove_command(name, seeds, jobs, as_json)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from remanence.arena.trials import Workplace
-from remanence.claims.claim import Claim
+from remanence.claims.engine.claim import Claim
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import torch
 
-from remanence.claims import memory_layers, product_key_memory
-from remanence.claims.associations import NAMES, OBJECTS, VOCABULARY, dense, facts, flops, learn, recalled
-from remanence.claims.experiment import Measured
+from remanence.claims.engine.experiment import Measured
+from remanence.claims.experiments.weights.modules import memory_layers, product_key_memory
+from remanence.claims.measures.associations import NAMES, OBJECTS, VOCABULARY, dense, facts, flops, learn, recalled
 from remanence.streams.recall.recalled import IGNORE
 
 

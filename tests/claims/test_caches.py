@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import remanence as rm
-from remanence.claims import caches
+from remanence.claims.measures import caches
 from remanence.streams.recall.planted import planted
 
 FILLER = "All the world's a stage.\nAnd all the men and women merely players.\n"

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from remanence.arena.trials import Workplace
-from remanence.claims.command import runs_of
-from remanence.claims.docs import page
-from remanence.claims.experiment import Experiment, Measured
-from remanence.claims.prove import prove
-from remanence.claims.registry import check
-from remanence.claims.verdict import Verdict, verdict_table
+from remanence.claims.engine.command import runs_of
+from remanence.claims.engine.docs import page
+from remanence.claims.engine.experiment import Experiment, Measured
+from remanence.claims.engine.prove import prove
+from remanence.claims.engine.registry import check
+from remanence.claims.engine.verdict import Verdict, verdict_table
 from remanence.errors import UsageError
 
 CALLS = []
@@ -85,10 +85,10 @@ def test_its_verdict_goes_to_json_and_back_and_prints_and_is_in_the_docs(at):
     console.print(verdict_table(verdict))
     for word in ("er: shown", "measured", "none", "+0.500"):
         assert word in console.file.getvalue()
-    text = page({"er": verdict})
+    text = page("weights/replay", {"er": verdict})
     for word in ("Fancy \\| is better.", "numbers", "measured, `none`: score 0.008 ± 0.008", "score 2.008"):
         assert word in text
-    assert "final accuracy" not in text.partition("## How each was measured")[2]
+    assert "final accuracy" not in text.partition("## er: shown")[2]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from remanence.claims import fast_and_forgetful_memory, hippo, lssl
+from remanence.claims.experiments.context.layers import fast_and_forgetful_memory, hippo, lssl
 from remanence.streams.recall.recalled import IGNORE
 
 

@@ -9,10 +9,10 @@ import torch
 from torch.nn import functional
 
 from remanence import systems
-from remanence.claims.passages import collections, half, ndcg, part, recall
-from remanence.claims.token_pooling import Dropping
-from remanence.claims.upgrades import retrieval
-from remanence.claims.xbt import HELD_OUT, LEARNT, REPORTED, hits, pictures
+from remanence.claims.experiments.store.encode.compatible.xbt import HELD_OUT, LEARNT, REPORTED, hits, pictures
+from remanence.claims.experiments.store.index.token_pooling import Dropping
+from remanence.claims.measures.passages import collections, half, ndcg, part, recall
+from remanence.claims.measures.upgrades import retrieval
 from remanence.errors import UsageError
 from remanence.store.index.multivector import PooledIndex
 

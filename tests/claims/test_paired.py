@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from remanence.claims.paired import paired
+from remanence.claims.engine.paired import paired
 from remanence.errors import UsageError
 
 VALUES = st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=12)

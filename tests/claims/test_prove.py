@@ -11,8 +11,8 @@ from remanence.arena import trials
 from remanence.arena.fingerprint import fingerprint, of_system
 from remanence.arena.search import RANKS, search, tuning_streams
 from remanence.arena.trials import Trial, Workplace
-from remanence.claims.prove import prove, stream_recipe
-from remanence.claims.verdict import Verdict, verdict_table
+from remanence.claims.engine.prove import prove, stream_recipe
+from remanence.claims.engine.verdict import Verdict, verdict_table
 from remanence.errors import UsageError
 
 

@@ -1,11 +1,16 @@
 """Every system with a paper has one claim, and every claim can be run as it is written."""
 
 import dataclasses
+import importlib
+import subprocess
+import sys
 
 import pytest
 
 from remanence import systems
-from remanence.claims.registry import check, claims, get
+from remanence.claims.engine import results
+from remanence.claims.engine.registry import check, claim_about, claims, get
+from remanence.claims.engine.results import stem
 from remanence.errors import UsageError
 
 
@@ -28,6 +33,28 @@ def test_a_claim_is_against_the_baseline_on_the_card(name):
     claim, card = get(name), systems.get(name)
     if card.baseline:
         assert card.baseline in (claim.baseline, claim.baseline.partition("#")[0])
+
+
+@pytest.mark.parametrize("name", claims())
+def test_a_claim_lies_in_the_room_of_its_system_under_its_name(name):
+    module = f"remanence.claims.experiments.{systems.get(name).room.replace('/', '.')}.{stem(name)}"
+    assert importlib.import_module(module).CLAIM is claims()[name]
+
+
+def test_the_verdicts_kept_are_about_claims_that_there_are():
+    assert set(results.read()) <= set(claims())
+
+
+def test_asking_for_one_claim_imports_no_other():
+    code = "import sys; from remanence.claims.engine.registry import get; get('er'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    read = {name for name in done.stdout.split() if name.startswith("remanence.claims.experiments.weights.replay.")}
+    assert read == {"remanence.claims.experiments.weights.replay.er"}
+
+
+def test_a_system_without_a_claim_has_none():
+    assert claim_about("naive") is None
+    assert claim_about("nobody") is None
 
 
 def test_an_unknown_claim_names_the_nearest():

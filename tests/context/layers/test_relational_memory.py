@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from remanence.claims import relational_memory_core
+from remanence.claims.experiments.context.layers import relational_memory_core
 from remanence.context import tree
 from remanence.context.layers.relational_memory import RelationalMemory
 from remanence.errors import StateError, UsageError

@@ -1,0 +1,205 @@
+"""The pages about claims, generated from what was run and never typed: an index, and a page a room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from remanence import systems
+from remanence.claims.engine.registry import claims
+from remanence.claims.engine.verdict import Verdict, spread
+from remanence.files import write_atomically
+from remanence.footprint import format_bytes
+
+INDEX, ROOMS = "claims.md", "claims"
+
+HEAD = """\
+# Claims
+
+Every system is here with an experiment that shows, or fails to show, what its paper says. `remanence prove NAME`
+runs one; `make claims` runs all, keeps every figure in `src/remanence/claims/results/`, a file for each system, and
+writes this index and the pages of the rooms, which say how each was measured.
+
+A claim is *shown* when the paired difference between system and baseline lies on the claimed side with a one-sided
+95 % confidence bound (Student's t over the seeds). Hyperparameters of both are searched with the same number of
+points, on other seeds and class orders than those reported, and on training examples held out of them, never on the
+test data. A claim that is not shown at this scale stays here with its figures. *Seconds* add up
+the wall time of every run, searches included, on machines that did other work beside.
+"""
+
+
+def write(folder: str | os.PathLike[str], verdicts: Mapping[str, Verdict], only: Iterable[str] | None = None) -> None:
+    """Write the index and the pages of rooms, each whole or not at all.
+
+    Parameters
+    ----------
+    folder:
+        Usually ``docs``.
+    verdicts:
+        By system.
+    only:
+        Systems whose rooms are written; all if left out.
+    """
+    names = sorted({*verdicts, *claims()})
+    wanted = {room_of(name) for name in (names if only is None else only)}
+    for room in sorted(wanted):
+        mine = [name for name in names if room_of(name) == room]
+        write_atomically(Path(folder) / ROOMS / page_name(room), page(room, {n: verdicts.get(n) for n in mine}))
+    write_atomically(Path(folder) / INDEX, index(verdicts))
+
+
+def room_of(name: str) -> str:
+    """The room of a system, ``weights/replay``."""
+    return systems.get(name).room
+
+
+def page_name(room: str) -> str:
+    """The file of a room's page.
+
+    >>> page_name("weights/replay")
+    'weights-replay.md'
+    """
+    return room.replace("/", "-") + ".md"
+
+
+def index(verdicts: Mapping[str, Verdict]) -> str:
+    """All claims in a table for each room, in Markdown; those that were never run are listed as such."""
+    names = sorted({*verdicts, *claims()})
+    known = [verdicts[name] for name in names if name in verdicts]
+    counts = {kind: sum(v.verdict == kind for v in known) for kind in ("shown", "not shown", "not run")}
+    counts["not run"] += len(names) - len(known)
+    total = sum(v.seconds for v in known)
+    lines = [HEAD]
+    lines += [", ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {total:,.0f} seconds in all."]
+    rooms: dict[str, list[str]] = {}
+    for name in names:
+        rooms.setdefault(room_of(name), []).append(name)
+    for room, mine in sorted(rooms.items()):
+        lines += ["", f"## [{room}]({ROOMS}/{page_name(room)})", ""]
+        lines += _table(INDEX_COLUMNS, [_brief(name, verdicts.get(name)) for name in mine])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def page(room: str, verdicts: Mapping[str, Verdict | None]) -> str:
+    """The claims of one room with how each was measured, in Markdown."""
+    lines = [f"# Claims about {room}", "", "[All claims](../claims.md)", ""]
+    lines += _table(COLUMNS, [_row(name, verdict) for name, verdict in verdicts.items()])
+    for verdict in filter(None, verdicts.values()):
+        lines += ["", *_details(verdict)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+INDEX_COLUMNS = ("system", "baseline", "stream", "metric", "difference (bound)", "verdict")
+COLUMNS = (
+    "system",
+    "paper",
+    "claim",
+    "baseline",
+    "stream",
+    "metric",
+    "difference (bound)",
+    "bytes",
+    "bytes of baseline",
+    "seeds",
+    "verdict",
+    "seconds",
+)
+
+
+def _table(columns: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+    ruled = ["|" + "|".join("---" for _ in columns) + "|"]
+    return ["| " + " | ".join(columns) + " |", *ruled, *("| " + " | ".join(map(_cell, row)) + " |" for row in rows)]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _brief(name: str, verdict: Verdict | None) -> list[str]:
+    told = claims()[name].as_dict() if verdict is None else verdict.claim
+    standing = ["–", "not run yet"] if verdict is None else [verdict.difference, f"**{verdict.verdict}**"]
+    place = f"{ROOMS}/{page_name(room_of(name))}"
+    return [
+        f"[`{told['system']}`]({place})",
+        f"`{told['baseline']}`",
+        _stream(told["stream"]),
+        f"{told['metric']} {told['better']}",
+        *standing,
+    ]
+
+
+def _row(name: str, verdict: Verdict | None) -> list[str]:
+    if verdict is None:
+        claim = claims()[name]
+        paper, where = _paper(name), _stream(claim.stream)
+        return [
+            f"`{name}`",
+            paper,
+            claim.says,
+            f"`{claim.baseline}`",
+            where,
+            claim.metric,
+            *["–"] * 4,
+            "not run yet",
+            "–",
+        ]
+    data = verdict.claim
+    held = [
+        format_bytes(verdict.bytes[label]["total"]) if label in verdict.bytes else "–"
+        for label in (data["system"], data["baseline"])
+    ]
+    return [
+        f"`{data['system']}`",
+        _paper(name),
+        data["says"],
+        f"`{data['baseline']}`",
+        _stream(data["stream"]),
+        f"{data['metric']} {data['better']}",
+        verdict.difference,
+        *held,
+        str(len(verdict.differences) or "–"),
+        f"**{verdict.verdict}**" + (f": {verdict.why}" if verdict.why else ""),
+        f"{verdict.seconds:,.0f}",
+    ]
+
+
+def _paper(name: str) -> str:
+    known = systems.all_systems()
+    paper = known[name].paper if name in known else None
+    if paper is None:
+        return "a baseline"
+    link = f" ([{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))" if paper.arxiv else ""
+    return f"{paper.title}, {paper.year}{link}"
+
+
+def _stream(recipe: dict[str, Any]) -> str:
+    return " / ".join([recipe["source"], *(name for name, _ in recipe["scenarios"])])
+
+
+def _details(verdict: Verdict) -> list[str]:
+    data = verdict.claim
+    lines = [f"## {verdict.name}: {verdict.verdict}", ""]
+    if verdict.why:
+        lines += [f"{verdict.why}.", ""]
+    known = claims().get(verdict.name)
+    if known is not None and known.cause and verdict.verdict == "not shown":
+        lines += [f"Why: {known.cause}.", ""]
+    lines += [f"- {key}: {text}" for key, text in verdict.protocol.items()]
+    for label in (data["system"], data["baseline"]):
+        if label in verdict.values:
+            found = verdict.search.get(label, {})
+            best = ", ".join(f"{key} {value}" for key, value in found.get("best", {}).items())
+            held = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in verdict.bytes[label].items() if size)
+            accuracy = verdict.accuracy.get(label)
+            lines += [
+                f"- `{label}`: {data['metric']} {spread(verdict.values[label])}"
+                + (f", final accuracy {spread(accuracy)}" if accuracy else "")
+                + f"; {held}"
+                + (f"; found {best}" if best else "")
+            ]
+    for label, figures in verdict.figures.items():
+        told = ", ".join(f"{name} {spread(values)}" for name, values in figures.items())
+        lines += [f"- measured, `{label}`: {told}; {format_bytes(verdict.bytes[label]['total'])}"]
+    return lines

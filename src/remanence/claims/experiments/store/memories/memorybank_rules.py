@@ -1,0 +1,22 @@
+"""The claim of MemoryBank's forgetting curve, with rules for its summaries."""
+
+from remanence.claims.engine.claim import Claim
+
+CLAIM = Claim(
+    system="memorybank[rules]",
+    baseline="memorybank[rules]#age",
+    says="Of equally many turns, those kept by a forgetting curve that recall strengthens answer more than the latest.",
+    stream={
+        "source": "facts",
+        "scenarios": [["changing", {"sessions": 60, "people": 1, "changes": 0.0, "chatter": 3}]],
+    },
+    seeds=20,
+    settings={
+        # The best of 1, 2, 3 and 6 on seeds 1000 to 1004; under a capacity the baseline has nothing to search.
+        "memorybank[rules]": {"capacity": 60, "summaries": False, "recalls": 1},
+        "memorybank[rules]#age": {"capacity": 60, "summaries": False, "strengthen": False},
+    },
+    equal="turns kept, encoder and reading; the memory searches once more for each turn",
+    reduced="one person's written facts that do not change, with six questions at the end, instead of ten days of "
+    "simulated dialogue; turns alone, no summaries",
+)

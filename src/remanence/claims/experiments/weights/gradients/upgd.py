@@ -1,0 +1,23 @@
+"""The claim of utility-based perturbed gradient descent."""
+
+from remanence.claims.engine.claim import Claim
+
+CLAIM = Claim(
+    system="upgd",
+    baseline="naive",
+    says="On a stream of changing pixel permutations that tells no boundary, it answers new examples better than SGD.",
+    stream={
+        "source": "mnist",
+        "scenarios": [["permute", {"experiences": 20}], ["disclose", {"boundaries": False, "classes": False}]],
+    },
+    metric="online_accuracy",
+    training={"model": "mlp:100,100", "batch_size": 1, "epochs": 1, "limit": 400},
+    search={
+        "upgd": {"lr": [0.01, 0.02, 0.04, 0.06]},
+        "naive": {"lr": [0.005, 0.01, 0.02, 0.03]},
+    },
+    equal="updates and passes over the stream; the utilities, as many bytes as the parameters, are on top",
+    reduced="20 permutations of 400 examples instead of 200 of 5,000, and hidden layers of 100 instead of 300 and 150",
+    cause="in 8,000 updates plain descent has not yet lost its plasticity, which the paper measures over a million: on one "
+    "seed of the search 0.545 and 0.554 against 0.550",
+)

@@ -1,0 +1,17 @@
+"""The claim of the nearest class mean."""
+
+from remanence.claims.engine.claim import Claim
+
+CLAIM = Claim(
+    system="ncm",
+    baseline="ewc",
+    says="The nearest class mean on frozen features of a pretrained encoder surpasses trained continual learners, "
+    "regularised ones among them, on class-incremental streams.",
+    stream={"source": "clinc150", "scenarios": [["split", {"experiences": 15, "order": "shuffled"}]]},
+    training={"model": "linear", "batch_size": 10, "epochs": 1, "limit": 500},
+    search={"ncm": {"normalize": [True, False]}, "ewc": {"lr": [0.1, 1.0]}},
+    equal="passes over the stream and the frozen encoder; the learner beside it trains a linear layer on the same "
+    "vectors and keeps more bytes",
+    reduced="sentence vectors of 15 groups of 10 intents instead of images of 10 groups of 10 classes, and at most "
+    "500 examples per group",
+)
