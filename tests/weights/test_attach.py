@@ -15,8 +15,8 @@ import remanence as rm
 from remanence.errors import Unsupported, UsageError
 from remanence.streams.experience import Experience, InMemory
 from remanence.weights.context import Context
-from remanence.weights.own_model import view
-from remanence.weights.part import Batch, Part, PerParameter, Plan, Step
+from remanence.weights.custom_model import view
+from remanence.weights.part import Batch, BatchSampler, Part, PerParameter, Step
 from remanence.weights.penalties.ewc import ElasticWeights
 from remanence.weights.replay.er import Rehearsal
 from remanence.weights.trainer import Trainer
@@ -85,16 +85,16 @@ class Shrink(Part):
     def loss(self, step: Step) -> Tensor:
         return 0.1 * step.features.square().mean() + 0.01 * step.scores.square().mean()
 
-    def gradient(self, step: Step) -> None:
+    def on_gradient(self, step: Step) -> None:
         for parameter in step.context.trainable().values():
             if parameter.grad is not None:
                 parameter.grad.clamp_(-0.05, 0.05)
 
-    def update(self, step: Step) -> None:
+    def on_change(self, step: Step) -> None:
         for change in step.change.values():
             change.mul_(0.7)
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         self.counted += step.batch.fresh
 
 
@@ -107,7 +107,7 @@ class FarFromStart(Part):
         super().__init__()
         self.kept = PerParameter("snapshots")
 
-    def end(self, context: Context, experience: Experience) -> Iterator[Any] | None:
+    def after_experience(self, context: Context, experience: Experience) -> Iterator[Any] | None:
         self.kept.put({name: p.clone() for name, p in context.trainable().items()})
         return None
 
@@ -136,12 +136,12 @@ class Weighing(Part):
 
 
 class Reordering(Part):
-    def batches(self, plan: Plan, context: Context, experience: Experience) -> Plan:
-        return plan
+    def batch_sampler(self, sampler: BatchSampler, context: Context, experience: Experience) -> BatchSampler:
+        return sampler
 
 
 class Slow(Part):
-    def rate(self, name: str) -> float:
+    def lr_multiplier(self, name: str) -> float:
         return 0.5
 
 
@@ -239,8 +239,8 @@ def test_gathered_gradients_count_every_row_once() -> None:
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        (Reordering(), ("Reordering", "batches")),
-        (Slow(), ("Slow", "rate")),
+        (Reordering(), ("Reordering", "batch_sampler")),
+        (Slow(), ("Slow", "lr_multiplier")),
         (Knowing(), ("Knowing", "classes")),
         (Growing(), ("Growing", "growth")),
     ],

@@ -50,12 +50,12 @@ class Halving(Part):
         super().__init__()
         self.names, self.rows = set(), None
 
-    def update(self, step):
+    def on_change(self, step):
         self.names.add(tuple(step.change))
         for name in step.change:
             step.change[name] = step.change[name] / 2
 
-    def end(self, context, experience):
+    def after_experience(self, context, experience):
         rows = experience.examples.span(0, 10)
 
         def batches(k):
@@ -87,11 +87,11 @@ class Growing(Part):
         super().__init__()
         self.order = []
 
-    def arrived(self, batch, context):
-        self.order.append("arrived")
+    def before_batch(self, batch, context):
+        self.order.append("before_batch")
         if context.k == 4:
             context.grow(self._grow)
-            context.refresh_rates(fresh=True)
+            context.refresh_learning_rates(fresh=True)
 
     def rehearse(self, batch, context):
         self.order.append("rehearse")
@@ -111,7 +111,7 @@ def test_the_model_may_grow_when_rows_arrive():
     before = learner.model.head.weight.detach().clone()
     assert len(learner._optimizer_tensors()) == 6
     next(updates)
-    assert learner.parts[0].order[:2] == ["arrived", "rehearse"]
+    assert learner.parts[0].order[:2] == ["before_batch", "rehearse"]
     assert learner.model.head.weight.shape == (2, 10)
     assert learner.model.head.weight.grad.shape == (2, 10)
     step = learner.training_settings.lr * learner.model.head.weight.grad[:, :8]

@@ -16,15 +16,15 @@ def test_it_is_gradient_descent_on_the_new_rows_alone(told):
     stream = rm.streams.split("digits", experiences=5).disclose(classes=told)
     learner = rm.make("naive", stream, model="linear", lr=0.5)
     for experience in list(stream.experiences())[:2]:
-        plan = learner._plan(experience)
+        sampler = learner._batch_sampler(experience)
         steps = learner.steps(experience)
-        for k in range(len(plan)):
+        for k in range(len(sampler)):
             before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}
             next(steps)
             after = dict(learner.model.named_parameters())
             if any(after[name].shape != p.shape for name, p in before.items()):
                 continue  # a class appeared, and its weights were drawn
-            rows = experience.examples.cut(plan[k])
+            rows = experience.examples.cut(sampler[k])
             x = (rows.x.float() / 255).flatten(1)
             weight, bias = (before[f"head.{name}"].requires_grad_() for name in ("weight", "bias"))
             cross_entropy(x @ weight.T + bias, learner.model.head.columns(rows.y)).backward()

@@ -30,11 +30,11 @@ class Tether(Part):
         held = [(named[name] - anchor).square().sum() for name, anchor in self.anchors.items()]
         return 0.3 * torch.stack(held).sum() if held else None
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         for name, value in self.steps.items():
             value += step.context.trainable()[name].detach().abs()
 
-    def end(self, context: Any, experience: Any) -> None:
+    def after_experience(self, context: Any, experience: Any) -> None:
         self.anchors.put({n: p.detach().clone() for n, p in context.trainable().items()})
         self.steps.put({n: torch.zeros_like(p) for n, p in context.trainable().items()})
 

@@ -64,7 +64,7 @@ class Rates(Part):
         super().__init__()
         self.rates: list[float] = []
 
-    def gradient(self, step: Step) -> None:
+    def on_gradient(self, step: Step) -> None:
         self.rates.append(step._optimizer.param_groups[0]["lr"])
 
 

@@ -103,7 +103,7 @@ class Frozen(Model):
         return self
 
 
-class TakenOff(nn.Identity):
+class RemovedHead(nn.Identity):
     """Stands where the last layer of a user's network was."""
 
 
@@ -131,7 +131,7 @@ def split(module: nn.Module, head: str | None = None, *, outputs: int = 0, seed:
     """
     if isinstance(module, Model):
         return module
-    taken = next((name for name, layer in module.named_modules() if isinstance(layer, TakenOff)), None)
+    taken = next((name for name, layer in module.named_modules() if isinstance(layer, RemovedHead)), None)
     if taken is not None:  # the next linear layer is no head, and two learners would train the same weights
         raise UsageError(
             f"a learner was built around this model before, and took its layer {taken!r} off: "
@@ -149,5 +149,5 @@ def split(module: nn.Module, head: str | None = None, *, outputs: int = 0, seed:
         raise UsageError(
             f"the layer {name!r} is {type(last).__name__}, expected Linear: name one of {', '.join(linear)}"
         )
-    module.set_submodule(name, TakenOff())
+    module.set_submodule(name, RemovedHead())
     return Model(module, LinearHead(last.in_features, outputs, seed))

@@ -12,8 +12,16 @@ from remanence.errors import Unsupported, UsageError
 from remanence.learner import Update
 from remanence.streams.experience import Examples, Experience
 from remanence.training import Training
-from remanence.weights.own_loop import EMPTY, Blind, NotGiven, examples_of, hidden, joined, refuse
-from remanence.weights.own_model import OwnBody, view
+from remanence.weights.custom_loop import (
+    NO_ROWS,
+    BatchlessStep,
+    MissingExamples,
+    examples_of,
+    joined,
+    refuse,
+    without_data,
+)
+from remanence.weights.custom_model import CustomBody, view
 from remanence.weights.part import Batch, Part, Step
 from remanence.weights.trainer import Cursor, Trainer, overrides
 
@@ -82,20 +90,21 @@ class Attached(Trainer):
 
     How each hook is served:
 
-    ==================================  ================================================================
-    `rehearse`, `arrived`, `augment`    by ``x, y = attached.rehearse(x, y)``, before the forward pass
-    `loss`                              its gradient is added to ``.grad`` before the optimizer steps; where
-                                        a term looks at the batch, that is a backward pass more
-    `objective`, masks, row weights     by ``attached.loss()`` in place of the loop's own loss
-    `gradient`, `update`, `stepped`     around ``optimizer.step()``
-    `begin`, `end`, `boundary`          by ``attached.boundary(loader)``, with the data that just ended
-    `predict`                           by ``attached.predict(x)``; calling the model itself leaves it out
-    `consolidate`, `forget`, `save`, `restore`  as with any learner
-    ==================================  ================================================================
+    =====================================  =============================================================
+    `before_batch`, `rehearse`, `augment`  by ``x, y = attached.rehearse(x, y)``, before the forward pass
+    `loss`                                 its gradient is added to ``.grad`` before the optimizer steps; where
+                                           a term looks at the batch, that is a backward pass more
+    `objective`, masks, row weights        by ``attached.loss()`` in place of the loop's own loss
+    `on_gradient`, `on_change`             around ``optimizer.step()``, as `after_step` is
+    `before_experience`, `on_boundary`     by ``attached.boundary(loader)``, with the data that just ended, as
+                                           `after_experience` is
+    `on_scores`                            by ``attached.predict(x)``; calling the model itself leaves it out
+    `consolidate`, `forget`, `save`        as with any learner, `restore` too
+    =====================================  =============================================================
 
-    Not served, and refused by name: `batches` (the order of batches is the loop's), `rate` (its groups
-    are the optimizer's), growth, and what needs classes or task ids. Gradients that the loop clips before
-    the step are clipped without the parts' share.
+    Not served, and refused by name: `batch_sampler` (the order of batches is the loop's), `lr_multiplier`
+    (its groups are the optimizer's), growth, and what needs classes or task ids. Gradients that the loop
+    clips before the step are clipped without the parts' share.
     """
 
     _theirs: torch.optim.Optimizer
@@ -127,7 +136,7 @@ class Attached(Trainer):
         self._cursor = Cursor(0, "main")
         self._handles: list[Any] = []
         self._batch: Batch | None = None
-        self._told: list[Step] = []
+        self._steps_seen: list[Step] = []
         self._terms: list[tuple[Tensor, ...]] = []
         self._objective_used = False
         self._before: dict[str, Tensor] = {}
@@ -144,7 +153,7 @@ class Attached(Trainer):
             theirs.register_step_post_hook(lambda optimizer, args, kwargs: self._after()),
         ]
         if self._context.experience == 0 and self._cursor.k == 0:
-            self._through("begin", hidden(0))
+            self._through("before_experience", without_data(0))
         return self
 
     def __exit__(self, *reason: object) -> None:
@@ -164,7 +173,7 @@ class Attached(Trainer):
 
     def _head_layer(self) -> nn.Linear:
         body: Any = self.model.body
-        return body.layer if isinstance(body, OwnBody) else body
+        return body.layer if isinstance(body, CustomBody) else body
 
     # What the loop calls
 
@@ -189,12 +198,12 @@ class Attached(Trainer):
         if not head.outputs and y.dtype == torch.int64:
             head.grow(head.unseen(y))
         self._context.k = self._cursor.k
-        if self._told:  # gradients are gathered over several batches, each with random numbers of its own
-            self._context.where = f"main {len(self._told)}"
+        if self._steps_seen:  # gradients are gathered over several batches, each with random numbers of its own
+            self._context.where = f"main {len(self._steps_seen)}"
         ids = torch.arange(self.seen, self.seen + len(y)) if ids is None else ids
         batch = Batch(x, y, ids.to(x.device), len(y))
-        for arrived in self._hooks["arrived"]:
-            arrived(batch, self._context)
+        for before_batch in self._hooks["before_batch"]:
+            before_batch(batch, self._context)
         for rehearse in self._hooks["rehearse"]:
             batch = rehearse(batch, self._context)
         if batch.entry is not None:
@@ -214,9 +223,9 @@ class Attached(Trainer):
 
         In place of the loop's own loss: needed by parts that replace the objective or weigh rows.
         """
-        if not self._told:
+        if not self._steps_seen:
             raise UsageError("attached.loss() has no batch: call attached.rehearse(x, y), then the model, then this")
-        step = self._told[-1]
+        step = self._steps_seen[-1]
         total = self._objective(step)
         for term in self._hooks["loss"]:
             added = term(step)
@@ -235,12 +244,12 @@ class Attached(Trainer):
             tensors. It is held in memory while they do.
         """
         index = self._context.experience
-        experience = hidden(index) if loader is None else Experience(index, examples_of(loader))
-        moved = self._through("end", experience)
+        experience = without_data(index) if loader is None else Experience(index, examples_of(loader))
+        moved = self._through("after_experience", experience)
         self._boundary()
         self._cursor = Cursor(index + 1, "main")
         self._context.experience, self._context.k = index + 1, 0
-        moved += self._through("begin", hidden(index + 1))
+        moved += self._through("before_experience", without_data(index + 1))
         self._context.where = "main"
         if moved:
             self._theirs.zero_grad()
@@ -266,7 +275,7 @@ class Attached(Trainer):
         step.x, step.features, step.scores = self._shown, features, scores
         if batch.y is not None and batch.y.dtype == torch.int64 and not self.model.head.outputs:
             step.columns = self.model.head.columns(batch.y)
-        self._told.append(step)
+        self._steps_seen.append(step)
         if not self._hooks["objective"] and batch.mask is None and batch.weight is None:
             self._add_terms(step)
 
@@ -280,9 +289,9 @@ class Attached(Trainer):
             )
 
     def _new_step(self, batch: Batch | None) -> Step:
-        experience = Experience(self._context.experience, NotGiven())
+        experience = Experience(self._context.experience, MissingExamples())
         k = self._cursor.k
-        return (Step if batch is not None else Blind)(self._context, experience, batch or EMPTY, k, k + 1)
+        return (Step if batch is not None else BatchlessStep)(self._context, experience, batch or NO_ROWS, k, k + 1)
 
     def _wrap(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Act before the step, or, where the step computes the gradients itself, right after it did."""
@@ -301,14 +310,14 @@ class Attached(Trainer):
     def _ready(self) -> None:
         """Gradients are there: add the terms' share, let the parts project, note where parameters are."""
         used, terms = self._objective_used, self._terms
-        if not self._told:
+        if not self._steps_seen:
             step = self._new_step(None)
             with torch.enable_grad():
                 self._add_terms(step)
         else:
-            step = joined(self._told, self._new_step)
-        self._told = [step]
-        if not (used or isinstance(step, Blind)) and (
+            step = joined(self._steps_seen, self._new_step)
+        self._steps_seen = [step]
+        if not (used or isinstance(step, BatchlessStep)) and (
             self._hooks["objective"] or step.batch.mask is not None or step.batch.weight is not None
         ):
             names = ", ".join(
@@ -327,25 +336,25 @@ class Attached(Trainer):
                 )
                 parameter.grad = total if parameter.grad is None else parameter.grad + total
         step._optimizer = self._theirs
-        for gradient in self._hooks["gradient"]:
-            gradient(step)
-        if self._hooks["update"]:
+        for on_gradient in self._hooks["on_gradient"]:
+            on_gradient(step)
+        if self._hooks["on_change"]:
             self._before = {name: p.detach().clone() for name, p in self._trainable.items()}
 
     def _after(self) -> None:
         self._terms, self._objective_used = [], False
         self._context.where = "main"
-        step = self._told.pop()
-        if self._hooks["update"]:
+        step = self._steps_seen.pop()
+        if self._hooks["on_change"]:
             with torch.no_grad():
                 step.change = {name: p - self._before[name] for name, p in self._trainable.items()}
-                for update in self._hooks["update"]:
-                    update(step)
+                for on_change in self._hooks["on_change"]:
+                    on_change(step)
                 for name, parameter in self._trainable.items():
                     torch.add(self._before[name], step.change[name], out=parameter)
             self._before = {}
-        for stepped in self._hooks["stepped"]:
-            stepped(step)
+        for after_step in self._hooks["after_step"]:
+            after_step(step)
         self._cursor.k += 1
 
     # What a trainer does otherwise
@@ -362,7 +371,7 @@ class Attached(Trainer):
         )
 
     def _rebuild(self, fresh: bool = False) -> None:
-        raise Unsupported("a part changes learning rates (hook rate), which are the loop's own: use a Trainer")
+        raise Unsupported("a part changes learning rates (hook lr_multiplier), which are the loop's own: use a Trainer")
 
     def _steps(self, experience: Experience, start: int) -> Iterator[Update]:
         raise Unsupported("attached parts learn in your own loop, not from a stream: use a Trainer for that")
@@ -370,4 +379,4 @@ class Attached(Trainer):
     def restructure(self, structure: dict[str, Any]) -> None:
         super().restructure(structure)
         self._context.experience, self._context.where = self._cursor.experience, "main"
-        self._batch, self._told, self._terms, self._objective_used = None, [], [], False
+        self._batch, self._steps_seen, self._terms, self._objective_used = None, [], [], False

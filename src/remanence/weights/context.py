@@ -37,7 +37,7 @@ class Context:
         self.backwards = 0
         self.steps = 0
         self.asked: int | None = None
-        """The task id that came with the questions being answered, in the hook `predict` only."""
+        """The task id that came with the questions being answered, in the hook `on_scores` only."""
 
     @property
     def model(self) -> Model:
@@ -111,10 +111,10 @@ class Context:
         for rows in examples.chunks(size):
             yield Rows(*(column.to(self.device) for column in rows))
 
-    def once(self, mark: str) -> bool:
+    def first_time(self, mark: str) -> bool:
         """True the first time it is asked in an experience, also across a resume.
 
-        `begin` and `end` are entered again from their top after a resume; what must not be done twice
+        `before_experience` and `after_experience` are entered again from their top after a resume; what must not be done twice
         stands behind this.
         """
         marks = self._trainer._cursor.marks
@@ -130,16 +130,16 @@ class Context:
         """
         self._trainer._grow(change)
 
-    def see(self, labels: Iterable[int]) -> None:
+    def add_classes(self, labels: Iterable[int]) -> None:
         """Let the head grow for labels it has not met."""
-        self._trainer._see(list(labels))
+        self._trainer._add_classes(list(labels))
 
     def boundary(self) -> None:
         """Say that one experience ended and another begins here: the same as a disclosed boundary."""
         self._trainer._boundary()
 
-    def refresh_rates(self, *, fresh: bool = False) -> None:
-        """Read `rate` of every part again and rebuild the optimizer's groups; `fresh` drops its state."""
+    def refresh_learning_rates(self, *, fresh: bool = False) -> None:
+        """Read `lr_multiplier` of every part again and rebuild the optimizer's groups; `fresh` drops its state."""
         self._trainer._rebuild(fresh)
 
     def enforce_budget(self) -> None:
@@ -179,7 +179,7 @@ class Context:
         optimizer, lr, momentum, weight_decay, schedule:
             As in the training settings, which are the defaults.
         hooks:
-            Whether the parts' `loss`, `gradient`, `update` and `stepped` act in it too.
+            Whether the parts' `loss`, `on_gradient`, `on_change` and `after_step` act in it too.
         forward:
             Whether the batch passes through the model; False where the objective runs what it needs.
         """
@@ -193,9 +193,9 @@ class Context:
         rows = len(examples)
         per_epoch = max(1, -(-rows // size))
 
-        def cut(k: int) -> Tensor:
+        def indices(k: int) -> Tensor:
             epoch, place = divmod(k, per_epoch)
             draw = torch.Generator().manual_seed(derive(self.seed, purpose, self.experience, epoch))
             return torch.randperm(rows, generator=draw)[place * size : (place + 1) * size]
 
-        return cut, per_epoch * epochs
+        return indices, per_epoch * epochs

@@ -87,7 +87,7 @@ class Joint(Trainer):
     ) -> None:
         super().__init__(model, task=task, seed=seed, **training)
         self.growth = growth
-        self.kept = Kept()
+        self.kept = SampleBuffer()
         self.initial = Frozen(self.model)
         self.trained = 0
         self._retraining: object = None
@@ -149,7 +149,7 @@ class Joint(Trainer):
         load_tensors(self.model, self.initial.state_dict(), self.device)
         self.optimizer = self._make_optimizer()
         if self._context.classification and len(self.kept):
-            self._see(list(dict.fromkeys(self.kept.targets.tolist())))
+            self._add_classes(list(dict.fromkeys(self.kept.targets.tolist())))
             for task, labels in self.tasks_seen.items():
                 self.model.head.assign(task, [label for label in labels if label in self.model.classes])
 
@@ -157,7 +157,7 @@ class Joint(Trainer):
         """Train on everything kept, from where the cursor stands."""
         mine = self._retraining = object()
         total = -(-len(self.kept) // self.training_settings.batch_size) * self.training_settings.epochs
-        for update in self._main(Experience(0, Everything(self.kept))):
+        for update in self._main(Experience(0, AllData(self.kept))):
             if self._cursor.k == total:  # only now do the answers know the new rows
                 update = replace(update, examples=len(self.kept) - self.trained)
                 self.trained, self.previous = len(self.kept), None
@@ -208,7 +208,7 @@ class Joint(Trainer):
         self.tasks_seen = {task: list(labels) for task, labels in structure["tasks"]}
 
 
-class Kept(nn.Module):
+class SampleBuffer(nn.Module):
     """All rows ever seen, raw, in the order in which they came."""
 
     kind = "rehearsal"
@@ -282,10 +282,10 @@ class Kept(nn.Module):
         return column
 
 
-class Everything(Examples):
+class AllData(Examples):
     """What was kept, as examples."""
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: SampleBuffer) -> None:
         self.kept = kept
 
     def __len__(self) -> int:

@@ -59,21 +59,21 @@ class Batch:
         return len(self.ids)
 
 
-class Plan:
-    """Which rows of an experience each update cuts: ``plan[k]`` is a tensor of positions.
+class BatchSampler:
+    """Which rows of an experience each update cuts: ``sampler[k]`` is a tensor of positions.
 
-    A plan is a function of the position alone, so that a resumed run goes on where it was. A part
-    that reorders, resamples or repeats returns another plan built on this one.
+    It is a function of the position alone, so that a resumed run goes on where it was. A part
+    that reorders, resamples or repeats returns another built on this one.
     """
 
-    def __init__(self, length: int, cut: Callable[[int], Tensor]) -> None:
-        self._length, self._cut = length, cut
+    def __init__(self, length: int, indices: Callable[[int], Tensor]) -> None:
+        self._length, self._indices = length, indices
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, k: int) -> Tensor:
-        return self._cut(k)
+        return self._indices(k)
 
 
 class Step:
@@ -82,7 +82,7 @@ class Step:
     `batch` is what is learned, `x` the prepared and augmented inputs, `features` and `scores` what the
     model made of them, `columns` the column of each label (classification), `loss` the objective with
     its terms, `maps` the outputs of the layers that parts asked for by name (`Part.layers`). `change`
-    maps the names of parameters to the change that the optimizer proposes, in the hook `update` only.
+    maps the names of parameters to the change that the optimizer proposes, in the hook `on_change` only.
     `k` of `total` counts the updates of the experience.
     """
 
@@ -135,10 +135,10 @@ class Step:
     def preview(self) -> dict[str, Tensor]:
         """The change that the optimizer would make with the gradients as they are now, by parameter name.
 
-        Neither parameters nor optimizer state move. For the hook `gradient` only.
+        Neither parameters nor optimizer state move. For the hook `on_gradient` only.
         """
         if self._optimizer is None:
-            raise UsageError("a change was previewed outside the hook gradient, before there are gradients")
+            raise UsageError("a change was previewed outside the hook on_gradient, before there are gradients")
         moved = {name: p for name, p in self.context.model.named_parameters() if p.requires_grad}
         return optimizers.preview(self._optimizer, moved)
 
@@ -152,13 +152,13 @@ class Part(nn.Module):
     boundary; ``memory``: the rehearsal memory that another part holds).
 
     Only parameters of the model are trained. A part that needs some of its own puts them into the body or
-    the head in `setup`, as modules with a `structure` if they grow; a `rate` and a phase then reach them
+    the head in `setup`, as modules with a `structure` if they grow; an `lr_multiplier` and a phase then reach them
     by name.
 
     `kind` says under which kind of bytes the part's own buffers are counted.
 
     Seeds of one learner can be trained together (`remanence.weights.stacked`) if each of its parts
-    either acts outside updates only, or says `elementwise`: its `loss`, `gradient` and `stepped` treat
+    either acts outside updates only, or says `elementwise`: its `loss`, `on_gradient` and `after_step` treat
     every entry of every parameter and buffer alone, a loss being a sum over entries; or else returns
     its stacked form from `stacked`.
     """
@@ -179,17 +179,17 @@ class Part(nn.Module):
     def setup(self, context: Context) -> None:
         """The part was put into a trainer: build what depends on the model (a new body, say)."""
 
-    def begin(self, context: Context, experience: Experience) -> Iterator[Update] | None:
+    def before_experience(self, context: Context, experience: Experience) -> Iterator[Update] | None:
         """An experience starts, before anything grows. May yield updates."""
 
-    def grown(self, context: Context) -> None:
+    def after_growth(self, context: Context) -> None:
         """Heads, blocks or adapters were added. `PerParameter` stores have widened already."""
 
-    def batches(self, plan: Plan, context: Context, experience: Experience) -> Plan:
+    def batch_sampler(self, sampler: BatchSampler, context: Context, experience: Experience) -> BatchSampler:
         """Reorder, resample or repeat."""
-        return plan
+        return sampler
 
-    def arrived(self, batch: Batch, context: Context) -> None:
+    def before_batch(self, batch: Batch, context: Context) -> None:
         """New rows arrived, before anything is done with them: detect a boundary, let the model grow."""
 
     def rehearse(self, batch: Batch, context: Context) -> Batch:
@@ -208,29 +208,29 @@ class Part(nn.Module):
         """A term to add to the objective, or None when there is nothing to add yet."""
         return None
 
-    def gradient(self, step: Step) -> None:
+    def on_gradient(self, step: Step) -> None:
         """After the backward pass: project, mask or rescale the ``.grad`` of parameters."""
 
-    def update(self, step: Step) -> None:
+    def on_change(self, step: Step) -> None:
         """Edit `step.change`, the change that the optimizer proposes, before it is applied."""
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         """After the change."""
 
-    def boundary(self, context: Context) -> None:
+    def on_boundary(self, context: Context) -> None:
         """A boundary was found inside an experience by another part, or disclosed between two."""
 
-    def end(self, context: Context, experience: Experience) -> Iterator[Update] | None:
+    def after_experience(self, context: Context, experience: Experience) -> Iterator[Update] | None:
         """An experience ended. May yield updates."""
 
     def consolidate(self, context: Context, budget: int) -> Iterator[Update] | None:
         """Consolidate with no new data for at most `budget` updates."""
 
-    def rate(self, name: str) -> float:
+    def lr_multiplier(self, name: str) -> float:
         """Factor on the learning rate of a parameter of the model; 0 freezes it."""
         return 1.0
 
-    def predict(self, scores: Tensor, features: Tensor, context: Context) -> Tensor:
+    def on_scores(self, scores: Tensor, features: Tensor, context: Context) -> Tensor:
         """Change scores (n, classes) before they become the answer."""
         return scores
 

@@ -21,7 +21,7 @@ from remanence.learner import Answer, Learner, Recipe, Update
 from remanence.models.stacked import StackedModel
 from remanence.streams.experience import Experience, Stream
 from remanence.weights import optimizers
-from remanence.weights.part import Part, Plan
+from remanence.weights.part import BatchSampler, Part
 from remanence.weights.stacked_part import StackedBatch, StackedContext, StackedPart, StackedStep, stack_parts
 from remanence.weights.trainer import Trainer
 
@@ -86,7 +86,7 @@ class StackedTrainer:
                 )
             learner._enter(own, 0)
             learner._context.experience = own.index
-        yield from self._in_turn("begin", each)
+        yield from self._in_turn("before_experience", each)
         for learner, own in zip(self._learners, each, strict=True):
             learner._open(own)
             learner._cursor.stage = "main"
@@ -94,7 +94,7 @@ class StackedTrainer:
         for learner in self._learners:
             cursor = learner._cursor
             cursor.stage, cursor.part, cursor.k = "end", 0, 0
-        yield from self._in_turn("end", each)
+        yield from self._in_turn("after_experience", each)
         for learner in self._learners:
             learner.enforce_budget()
             learner._cursor.stage = "done"
@@ -113,11 +113,11 @@ class StackedTrainer:
             yield list(updates)
 
     def _main(self, each: Sequence[Experience]) -> Iterator[list[Update | None]]:
-        plans = [self._plan(learner, own) for learner, own in zip(self._learners, each, strict=True)]
-        if len({len(plan) for plan in plans}) > 1:
+        samplers = [self._batch_sampler(learner, own) for learner, own in zip(self._learners, each, strict=True)]
+        if len({len(sampler) for sampler in samplers}) > 1:
             rows = sorted({len(own.examples) for own in each})
             raise Unsupported(f"the seeds' experiences have {rows} rows: stack seeds whose experiences are of one size")
-        total = len(plans[0])
+        total = len(samplers[0])
         self._stack()
         model, optimizer = self._ready()
         context = StackedContext({n: p for n, p in model.parameters.items() if p.requires_grad}, each[0].index)
@@ -130,7 +130,7 @@ class StackedTrainer:
                 context.k = k
                 if cosine:
                     optimizers.set_rates(optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
-                batch = _cut(each, [plan[k] for plan in plans], self._learners[0].device)
+                batch = _cut(each, [sampler[k] for sampler in samplers], self._learners[0].device)
                 step = StackedStep(context, contexts, batch, k, total)
                 updates = self._update(step, model, optimizer)
                 for learner in self._learners:
@@ -141,11 +141,11 @@ class StackedTrainer:
         finally:
             self._unstack()
 
-    def _plan(self, learner: Trainer, experience: Experience) -> Plan:
-        plan = learner._plan(experience)
+    def _batch_sampler(self, learner: Trainer, experience: Experience) -> BatchSampler:
+        sampler = learner._batch_sampler(experience)
         for part in learner._parts:
-            plan = part.batches(plan, learner._context, experience)
-        return plan
+            sampler = part.batch_sampler(sampler, learner._context, experience)
+        return sampler
 
     def _update(self, step: StackedStep, model: StackedModel, optimizer: optimizers.Optimizer) -> list[Update | None]:
         for part in self._parts:
@@ -160,10 +160,10 @@ class StackedTrainer:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for part in self._parts:
-            part.gradient(step)
+            part.on_gradient(step)
         optimizer.step()
         for part in self._parts:
-            part.stepped(step)
+            part.after_step(step)
         return self._counted(step, losses.tolist(), rows)
 
     def _losses(self, scores: Tensor, y: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class StackedTrainer:
     def predict(self, x: Tensor, task: int | None = None) -> list[Answer]:
         """What every seed answers to the same questions (n, *shape)."""
         first = self._learners[0]
-        if any(type(part).predict is not Part.predict for part in first._parts):
+        if any(type(part).on_scores is not Part.on_scores for part in first._parts):
             return [learner.predict(x, task) for learner in self.learners()]
         model = self._model or StackedModel([learner.model for learner in self._learners])
         with torch.no_grad():
@@ -262,7 +262,7 @@ class StackedTrainer:
 
 
 def _needs_gradients(part: StackedPart) -> bool:
-    return any(getattr(type(part), hook) is not getattr(StackedPart, hook) for hook in ("loss", "gradient"))
+    return any(getattr(type(part), hook) is not getattr(StackedPart, hook) for hook in ("loss", "on_gradient"))
 
 
 def _cut(each: Sequence[Experience], places: list[Tensor], device: torch.device) -> StackedBatch:

@@ -14,8 +14,8 @@ from remanence.errors import Unsupported
 from remanence.weights.context import Context
 from remanence.weights.part import Part
 
-_IN_LOOP = ("rehearse", "augment", "objective", "loss", "gradient", "update", "stepped")
-_ELEMENTWISE = ("loss", "gradient", "stepped")
+_IN_LOOP = ("rehearse", "augment", "objective", "loss", "on_gradient", "on_change", "after_step")
+_ELEMENTWISE = ("loss", "on_gradient", "after_step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ class StackedPart:
         """A term to add to the sum of the seeds' objectives."""
         return None
 
-    def gradient(self, step: StackedStep) -> None:
+    def on_gradient(self, step: StackedStep) -> None:
         """After the backward pass."""
 
-    def stepped(self, step: StackedStep) -> None:
+    def after_step(self, step: StackedStep) -> None:
         """After the change."""
 
     def give_back(self) -> None:
@@ -91,11 +91,11 @@ class Elementwise(StackedPart):
         term: Tensor | None = self._one.loss(step)
         return term
 
-    def gradient(self, step: StackedStep) -> None:
-        self._one.gradient(step)
+    def on_gradient(self, step: StackedStep) -> None:
+        self._one.on_gradient(step)
 
-    def stepped(self, step: StackedStep) -> None:
-        self._one.stepped(step)
+    def after_step(self, step: StackedStep) -> None:
+        self._one.after_step(step)
 
     def give_back(self) -> None:
         for module, key, owners in self._stacked:

@@ -21,7 +21,7 @@ from remanence.training import Training, pick_device
 from remanence.weights import optimizers
 from remanence.weights.context import Context
 from remanence.weights.objective import plain_objective
-from remanence.weights.part import Batch, Part, PerParameter, Plan, Step
+from remanence.weights.part import Batch, BatchSampler, Part, PerParameter, Step
 
 
 @dataclass
@@ -127,14 +127,14 @@ class Trainer(Learner):
         context.experience = experience.index
         while cursor.stage != "done":
             if cursor.stage == "begin":
-                yield from self._in_turn("begin", experience)
+                yield from self._in_turn("before_experience", experience)
                 self._open(experience)
                 cursor.stage = "main"
             elif cursor.stage == "main":
                 yield from self._main(experience)
                 cursor.stage, cursor.part, cursor.k = "end", 0, 0
             else:
-                yield from self._in_turn("end", experience)
+                yield from self._in_turn("after_experience", experience)
                 self.enforce_budget()  # importances, Gaussians and the like are made when an experience ends
                 cursor.stage = "done"
 
@@ -162,10 +162,10 @@ class Trainer(Learner):
         return self._cursor
 
     def _in_turn(self, hook: str, experience: Experience) -> Iterator[Update]:
-        """Run `begin` or `end` of every part, from where the cursor stands."""
+        """Run `before_experience` or `after_experience` of every part, from where the cursor stands."""
         cursor = self._cursor
         while cursor.part < len(self._parts):
-            self._context.where, self._context.k = f"{hook} {cursor.part}", 0
+            self._context.where, self._context.k = f"{_PLACES[hook]} {cursor.part}", 0
             for update in getattr(self._parts[cursor.part], hook)(self._context, experience) or ():
                 yield self._counted(update)
             cursor.part += 1
@@ -174,42 +174,42 @@ class Trainer(Learner):
     def _open(self, experience: Experience) -> None:
         """Let the head grow for the classes that an experience is said to hold."""
         if experience.classes is not None and self._context.classification:
-            self._see(list(experience.classes))
+            self._add_classes(list(experience.classes))
             if experience.task is not None and experience.asks_task:
                 self.model.head.assign(experience.task, list(experience.classes))
         self.enforce_budget()
 
     def _main(self, experience: Experience) -> Iterator[Update]:
-        plan = self._plan(experience)
+        sampler = self._batch_sampler(experience)
         for part in self._parts:
-            plan = part.batches(plan, self._context, experience)
+            sampler = part.batch_sampler(sampler, self._context, experience)
         cursor, context = self._cursor, self._context
         context.where = "main"
         noise = derive(self.seed, "noise", experience.index)
-        examples, total = experience.examples, len(plan)
+        examples, total = experience.examples, len(sampler)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"]
         while cursor.k < total:
             k = context.k = cursor.k
             seed_global((noise + k) & 0x7FFFFFFFFFFFFFFF, self.device)
-            rows = examples.learn(plan[k])
+            rows = examples.learn(sampler[k])
             update = self._update(experience, self._receive(rows), k, total)
             if k == 0:
                 self.enforce_budget()  # memories are made when the first rows arrive
             cursor.k += 1
             yield self._counted(update)
 
-    def _plan(self, experience: Experience) -> Plan:
+    def _batch_sampler(self, experience: Experience) -> BatchSampler:
         rows, size = len(experience.examples), self.training_settings.batch_size
         per_epoch = -(-rows // size)
         if experience.examples.ordered:
-            return Plan(
+            return BatchSampler(
                 per_epoch * self.training_settings.epochs,
                 lambda k: torch.arange((k % per_epoch) * size, min((k % per_epoch + 1) * size, rows)),
             )
         orders: dict[int, Tensor] = {}
 
-        def cut(k: int) -> Tensor:
+        def indices(k: int) -> Tensor:
             epoch, place = divmod(k, per_epoch)
             if epoch not in orders:
                 orders.clear()
@@ -217,7 +217,7 @@ class Trainer(Learner):
                 orders[epoch] = torch.randperm(rows, generator=draw)
             return orders[epoch][place * size : (place + 1) * size]
 
-        return Plan(per_epoch * self.training_settings.epochs, cut)
+        return BatchSampler(per_epoch * self.training_settings.epochs, indices)
 
     def _receive(self, rows: Rows) -> Batch:
         """Put new rows on the device and let the head grow for labels that nobody announced."""
@@ -228,14 +228,14 @@ class Trainer(Learner):
         if head.outputs == 0:
             new = head.unseen(y)
             if new:
-                self._see(new)
+                self._add_classes(new)
         return Batch(x, y, ids, len(ids))
 
     def _update(self, experience: Experience, batch: Batch, k: int, total: int) -> Update:
         context, hooks = self._context, self._hooks
         context.forwards = context.backwards = context.steps = 0
-        for arrived in hooks["arrived"]:
-            arrived(batch, context)
+        for before_batch in hooks["before_batch"]:
+            before_batch(batch, context)
         for rehearse in hooks["rehearse"]:
             batch = rehearse(batch, context)
         step = Step(context, experience, batch, k, total)
@@ -282,7 +282,7 @@ class Trainer(Learner):
         return _AS_IT_IS
 
     def _change(self, step: Step, optimizer: optimizers.Optimizer, hooks: dict[str, list[Any]]) -> float:
-        """Backward pass, gradient hooks, optimizer, update hooks, stepped hooks; the loss as a number."""
+        """Backward pass, `on_gradient`, optimizer, `on_change`, `after_step`; the loss as a number."""
         value = float(step.loss.detach())
         if not math.isfinite(value):
             where = f"update {step.k} of experience {step.experience.index}"
@@ -290,22 +290,22 @@ class Trainer(Learner):
         optimizer.zero_grad()
         step.loss.backward()  # type: ignore[no-untyped-call]
         step._optimizer = optimizer
-        for gradient in hooks["gradient"]:
-            gradient(step)
-        if hooks["update"]:
+        for on_gradient in hooks["on_gradient"]:
+            on_gradient(step)
+        if hooks["on_change"]:
             moved = self._trainable if optimizer is self.optimizer else self._phase_names
             before = {name: parameter.detach().clone() for name, parameter in moved.items()}
             optimizer.step()
             with torch.no_grad():
                 step.change = {name: parameter - before[name] for name, parameter in moved.items()}
-                for update in hooks["update"]:
-                    update(step)
+                for on_change in hooks["on_change"]:
+                    on_change(step)
                 for name, parameter in moved.items():
                     torch.add(before[name], step.change[name], out=parameter)
         else:
             optimizer.step()
-        for stepped in hooks["stepped"]:
-            stepped(step)
+        for after_step in hooks["after_step"]:
+            after_step(step)
         return value
 
     def _consolidate(self, budget: int) -> Iterator[Update]:
@@ -327,10 +327,10 @@ class Trainer(Learner):
         """An experience ended: keep the model as it is for the parts that compare with it."""
         if any("previous" in part.uses for part in self._parts):
             self.previous = Frozen(self.model)
-        for boundary in self._hooks["boundary"]:
-            boundary(self._context)
+        for on_boundary in self._hooks["on_boundary"]:
+            on_boundary(self._context)
 
-    def _see(self, labels: list[int]) -> None:
+    def _add_classes(self, labels: list[int]) -> None:
         new = [label for label in labels if label not in set(self.model.head.classes)]
         if new:
             self._grow(lambda model: model.head.grow(new))
@@ -343,8 +343,8 @@ class Trainer(Learner):
         for module in self.parts.modules():
             if isinstance(module, PerParameter):
                 module.widen(named)
-        for grown in self._hooks["grown"]:
-            grown(self._context)
+        for after_growth in self._hooks["after_growth"]:
+            after_growth(self._context)
         self.enforce_budget()
 
     def _rebuild(self, fresh: bool = False) -> None:
@@ -377,7 +377,7 @@ class Trainer(Learner):
     def _make_optimizer(self) -> optimizers.Optimizer:
         groups: dict[float, dict[str, nn.Parameter]] = {}
         for name, parameter in self._named().items():
-            rate = math.prod(part.rate(name) for part in self._parts)
+            rate = math.prod(part.lr_multiplier(name) for part in self._parts)
             parameter.requires_grad_(rate > 0 and name not in self._frozen)
             if parameter.requires_grad:
                 groups.setdefault(rate, {})[name] = parameter
@@ -416,8 +416,8 @@ class Trainer(Learner):
             scores = head(features)
         scores = scores.float()
         self._context.asked = task
-        for predict in self._hooks["predict"]:
-            scores = predict(scores, features, self._context)
+        for on_scores in self._hooks["on_scores"]:
+            scores = on_scores(scores, features, self._context)
         return Answer(head.only(scores, task), tuple(head.classes))
 
     # Forgetting, keeping, coming back
@@ -468,8 +468,20 @@ def _full(values: Tensor) -> Tensor:
 
 _AS_IT_IS = nullcontext()
 _HOOKS = (
-    "grown arrived rehearse augment objective loss gradient update stepped boundary predict".split()  # noqa: SIM905
+    "before_batch",
+    "rehearse",
+    "augment",
+    "objective",
+    "loss",
+    "on_gradient",
+    "on_change",
+    "after_step",
+    "on_boundary",
+    "after_growth",
+    "on_scores",
 )
+_PLACES = {"before_experience": "begin", "after_experience": "end"}
+"""What random numbers of a hook are drawn for, and its phases are marked by."""
 
 
 def overrides(part: Part, hook: str) -> bool:

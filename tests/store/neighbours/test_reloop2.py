@@ -19,7 +19,7 @@ def memory(width: int = 6, classes: int = 3, **settings: object) -> tuple[ErrorM
     part = ErrorMemory(**{"arrays": 5, "bits": 3, **settings})
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(width, 3))
     trainer = Trainer(model, [part], lr=0.1)
-    trainer._see(list(range(classes)))
+    trainer._add_classes(list(range(classes)))
     return part, trainer
 
 

@@ -110,7 +110,7 @@ def test_no_step_opposes_a_remembered_task():
     learner, handed = after(2, margin=0.0)
     part, context = learner.parts[0], learner._context
     rows = handed[2].examples.span(0, 10)
-    learner._see([4, 5])
+    learner._add_classes([4, 5])
     step = Step(context, handed[2], Batch(rows.x, rows.y, rows.ids, 10), 0, 1)
     learner._forward(step)
     learner._objective(step).backward()
@@ -118,7 +118,7 @@ def test_no_step_opposes_a_remembered_task():
     earlier = [memory_gradient(step, part.memory.batch(part.memory.slots_of(task))) for task in (0, 1)]
     assert torch.equal(flat_gradient(context), before)
     context.backwards = 0
-    part.gradient(step)
+    part.on_gradient(step)
     assert context.backwards == 40
     assert any(float(e @ before) < 0 for e in earlier)
     for gradient in earlier:

@@ -27,12 +27,12 @@ def test_steps_equal_the_formula(scope, protecting):
     stream = rm.streams.split("digits", experiences=5)
     learner = make(stream, scope=scope, protecting=protecting, noise=0.0, shrinkage=0.2, memory_of_utility=0.9)
     experience = next(stream.experiences())
-    learner._see([0, 1])
+    learner._add_classes([0, 1])
     twin = {name: p.detach().clone() for name, p in learner._named().items()}
     traces = {name: torch.zeros_like(p) for name, p in twin.items()}
     updates = learner.steps(experience)
     for k in range(4):
-        rows = experience.examples.cut(learner._plan(experience)[k])
+        rows = experience.examples.cut(learner._batch_sampler(experience)[k])
         leaves = {name: value.clone().requires_grad_() for name, value in twin.items()}
         scores = torch.func.functional_call(learner.model, leaves, (rows.x,))
         loss = torch.nn.functional.cross_entropy(scores, rows.y)

@@ -13,7 +13,7 @@ def run(**settings: object) -> tuple[rm.Trainer, list]:
     stream = rm.streams.split("digits", experiences=5)
     learner = rm.make("er+view-batch", stream, **{"model": "mlp:16", "batch_size": 12, "size": 30, **settings})
     steps = []
-    learner._hooks["stepped"].append(steps.append)
+    learner._hooks["after_step"].append(steps.append)
     learner.learn(next(iter(stream.experiences())))
     return learner, steps
 

@@ -76,7 +76,7 @@ def test_the_penalty_adds_its_gradient_by_hand():
     step = type("Step", (), {"model": learner.model, "context": learner._context})
     for parameter in body.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    part.gradient(step)
+    part.on_gradient(step)
     found = body.chunks.grad.clone()
     penalty = sum((body.weights([t])[0] - previous.weights([t])[0].detach()).square().sum() for t in range(2))
     (expected,) = torch.autograd.grad(0.5 / 2 * penalty, [body.chunks])

@@ -77,7 +77,7 @@ def test_the_alignment_moves_the_head_alone_and_is_taken_back():
     for name, value in unaligned.items():
         assert torch.equal(value, aligned[name]) is name.startswith("body."), name
     learner._enter(list(STREAM.experiences())[2], 0)
-    learner.parts[0].begin(learner._context, list(STREAM.experiences())[2])
+    learner.parts[0].before_experience(learner._context, list(STREAM.experiences())[2])
     for name, value in unaligned.items():
         assert torch.equal(value, learner.model.state_dict()[name]), name
 

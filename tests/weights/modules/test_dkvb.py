@@ -49,7 +49,7 @@ def test_only_fetched_values_move_and_keys_stand_still():
     encoder = [p.clone() for p in learner.model.body[0].parameters()]
     learner.model.head.grow(list(second.classes))
     fetched = set()
-    learner._hooks["stepped"].append(lambda step: fetched.update(step.features.flatten().tolist()))
+    learner._hooks["after_step"].append(lambda step: fetched.update(step.features.flatten().tolist()))
     learner.learn(second)
     after = learner.model.head.weight.detach()
     still = torch.tensor([row not in fetched for row in range(len(after))])
@@ -63,7 +63,7 @@ def test_one_step_equals_the_formula():
     stream = rm.streams.split("digits", experiences=5)
     learner = rm.make("dkvb", stream, clip=1e9, **SMALL)
     steps = []
-    learner._hooks["stepped"].append(steps.append)
+    learner._hooks["after_step"].append(steps.append)
     updates = learner.steps(next(iter(stream.experiences())))
     next(updates)
     next(updates)

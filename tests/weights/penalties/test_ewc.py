@@ -85,7 +85,7 @@ def test_what_grows_is_not_held():
     learner = make(stream)
     experiences = list(stream.experiences())
     learner.learn(experiences[0])
-    learner._see([7, 8])
+    learner._add_classes([7, 8])
     assert learner.parts[0].importances[0]["head.weight"].shape == learner.model.head.weight.shape
     assert learner.parts[0].importances[0]["head.weight"][2:].abs().sum() == 0
 

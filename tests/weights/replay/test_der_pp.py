@@ -16,13 +16,13 @@ def advanced(stream: rm.streams.Stream, **settings: object) -> tuple[rm.Trainer,
     """Learn two experiences, noting loss, scores and rows of each step."""
     learner = rm.make("der++", stream, **{**SMALL, **settings})
     part, steps = learner.parts[0], []
-    stepped = part.stepped
+    after_step = part.after_step
 
     def note(step):
         steps.append({"step": step, "width": part.memory.extra("scores").shape[1] if len(part.memory) else 0})
-        stepped(step)
+        after_step(step)
 
-    learner._hooks["stepped"] = [note]
+    learner._hooks["after_step"] = [note]
     for experience in list(stream.experiences())[:2]:
         learner.learn(experience)
     return learner, steps

@@ -35,12 +35,12 @@ def test_what_is_held_is_what_a_loop_over_rows_would_hold(size, batch, lengths):
     seen = 0
     for index, length in enumerate(lengths):
         experience = Experience(index, rows(length, index))
-        plan = learner._plan(experience)
+        sampler = learner._batch_sampler(experience)
         for k, _ in enumerate(learner.steps(experience)):
             context = learner._context
             assert (context.experience, context.k) == (index, k)
-            numbers = torch.rand(len(plan[k]), generator=context.generator("reservoir"), dtype=torch.float64)
-            for row, number in zip(plan[k].tolist(), numbers.tolist(), strict=True):
+            numbers = torch.rand(len(sampler[k]), generator=context.generator("reservoir"), dtype=torch.float64)
+            for row, number in zip(sampler[k].tolist(), numbers.tolist(), strict=True):
                 seen += 1
                 if len(held) < size:
                     held.append(1000 + row)
@@ -76,7 +76,7 @@ def test_an_update_learns_new_and_remembered_rows_in_one_mean():
     memory, model = part.memory, learner.model
     kept = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
     x, y, ids = memory.x.clone(), memory.y.clone(), memory.ids.clone()
-    new = learner._plan(Experience(0, examples))[3]
+    new = learner._batch_sampler(Experience(0, examples))[3]
     learner._context.k = 3
     slots = memory.draw(7, learner._context.generator("rehearse"))
     assert set(ids[slots].tolist()).isdisjoint((new + 1000).tolist())

@@ -13,8 +13,8 @@ def test_the_loss_equals_a_loop_over_rows():
     stream = rm.streams.split("digits", experiences=5)
     learner = rm.make("er-ace", stream, size=30, **SMALL)
     steps = []
-    stepped = learner._hooks["stepped"][0]
-    learner._hooks["stepped"] = [lambda step: (steps.append(step), stepped(step))]
+    stepped = learner._hooks["after_step"][0]
+    learner._hooks["after_step"] = [lambda step: (steps.append(step), stepped(step))]
     for experience in list(stream.experiences())[:2]:
         learner.learn(experience)
     for step in (steps[0], steps[4], steps[-1]):

@@ -120,7 +120,7 @@ class ErrorMemory(Part):
     def setup(self, context: Context) -> None:
         self._clear(context)
 
-    def grown(self, context: Context) -> None:
+    def after_growth(self, context: Context) -> None:
         head = context.model.head
         if len(self.planes) != head.features:  # other features fall into other buckets
             self._clear(context)
@@ -156,7 +156,7 @@ class ErrorMemory(Part):
 
     # Writing
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         batch, fresh = step.batch, step.batch.fresh
         if not fresh or batch.y is None:
             return
@@ -191,7 +191,7 @@ class ErrorMemory(Part):
 
     # Reading
 
-    def predict(self, scores: Tensor, features: Tensor, context: Context) -> Tensor:
+    def on_scores(self, scores: Tensor, features: Tensor, context: Context) -> Tensor:
         if not scores.shape[1]:
             return scores
         if context.model.head.outputs:

@@ -77,7 +77,7 @@ class AveragedGradientMemory(Part):
         self.memory: EpisodicMemory = EpisodicMemory(size)
         self.reference = reference
 
-    def gradient(self, step: Step) -> None:
+    def on_gradient(self, step: Step) -> None:
         context = step.context
         past = self.memory.slots_but(task_of(step.experience))
         if not len(past):
@@ -89,7 +89,7 @@ class AveragedGradientMemory(Part):
         if projected is not proposed:
             put_gradient(context, projected)
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         if step.batch.fresh:
             self.memory.keep_latest(step.batch, task_of(step.experience))
 

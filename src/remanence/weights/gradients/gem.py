@@ -84,7 +84,7 @@ class GradientMemory(Part):
         self.memory: EpisodicMemory = EpisodicMemory(size)
         self.margin = margin
 
-    def gradient(self, step: Step) -> None:
+    def on_gradient(self, step: Step) -> None:
         memory, now = self.memory, task_of(step.experience)
         past = [task for task in memory.held_tasks() if task != now]
         if not past:
@@ -95,7 +95,7 @@ class GradientMemory(Part):
         if projected is not proposed:
             put_gradient(step.context, projected)
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         if step.batch.fresh:
             self.memory.keep_latest(step.batch, task_of(step.experience))
 

@@ -94,7 +94,7 @@ class UtilityPerturbed(Part):
         self.utilities = PerParameter("importances")
         self._gates: dict[str, Tensor] = {}
 
-    def gradient(self, step: Step) -> None:
+    def on_gradient(self, step: Step) -> None:
         moved = {n: p for n, p in step.context.trainable().items() if p.grad is not None}
         if set(moved) != {name for name, _ in self.utilities.items()}:
             kept = dict(self.utilities.items())
@@ -115,7 +115,7 @@ class UtilityPerturbed(Part):
                 torch._foreach_mul_(pieces, found)
             torch._foreach_add_(gradients, pieces)
 
-    def update(self, step: Step) -> None:
+    def on_change(self, step: Step) -> None:
         named = step.context.trainable()
         changes = [step.change[name] for name in self._gates]
         before = torch._foreach_sub([named[name].detach() for name in self._gates], changes)

@@ -20,7 +20,7 @@ from remanence.randomness import derive
 from remanence.streams.experience import Experience
 from remanence.systems import Paper, system
 from remanence.weights.context import Context
-from remanence.weights.part import Batch, Part, Plan, Step
+from remanence.weights.part import Batch, BatchSampler, Part, Step
 
 
 @system(
@@ -106,7 +106,7 @@ class ViewBatch(Part):
                 f"{context.epochs}: set epochs to {self.views} or more"
             )
 
-    def batches(self, plan: Plan, context: Context, experience: Experience) -> Plan:
+    def batch_sampler(self, sampler: BatchSampler, context: Context, experience: Experience) -> BatchSampler:
         if experience.examples.ordered:
             raise UsageError("view-batch reorders examples, but those of this stream come in the order of time")
         rows, size = len(experience.examples), context.batch_size
@@ -119,7 +119,7 @@ class ViewBatch(Part):
 
         held: dict[int, Tensor] = {}
 
-        def cut(k: int) -> Tensor:
+        def indices(k: int) -> Tensor:
             places = torch.arange(k * distinct, (k + 1) * distinct)
             chosen = []
             for visit in sorted(set((places // rows).tolist())):
@@ -130,7 +130,7 @@ class ViewBatch(Part):
                 chosen.append(held[visit][places[places // rows == visit] % rows])
             return torch.cat(chosen).repeat_interleave(views)
 
-        return Plan(len(plan), cut)
+        return BatchSampler(len(sampler), indices)
 
     def augment(self, x: Tensor, batch: Batch, context: Context) -> Tensor:
         fresh = batch.fresh

@@ -262,12 +262,12 @@ class Hypernetwork(Part):
         model.body = Generated(model.body, model.head.features, *self.sizes, seed=context.seed)
         model.head = Routed(model.head.features, context.seed, self.temperature)
 
-    def begin(self, context: Context, experience: Experience) -> None:
-        if not context.once("task"):
+    def before_experience(self, context: Context, experience: Experience) -> None:
+        if not context.first_time("task"):
             return
         key = experience.index if experience.task is None else experience.task
         classes = list(experience.classes or ())
-        context.see(classes)
+        context.add_classes(classes)
         columns = context.model.head.columns(torch.tensor(classes)).tolist()
         if key not in self.ids:
             self.ids.append(key)
@@ -276,13 +276,13 @@ class Hypernetwork(Part):
         else:
             self.active = self.ids.index(key)
             _turn_to(context.model, self.active, columns)
-        context.refresh_rates(fresh=True)
+        context.refresh_learning_rates(fresh=True)
 
-    def rate(self, name: str) -> float:
+    def lr_multiplier(self, name: str) -> float:
         prefix = "body.embeddings."
         return float(int(name.removeprefix(prefix)) == self.active) if name.startswith(prefix) else 1.0
 
-    def gradient(self, step: Step) -> None:
+    def on_gradient(self, step: Step) -> None:
         body, previous = step.model.body, step.context.previous
         earlier = [task for task in range(len(self.ids)) if task != self.active]
         if not earlier or previous is None or not self.beta:
@@ -302,7 +302,7 @@ class Hypernetwork(Part):
         )
         (self.beta / len(earlier) * apart).backward()
 
-    def predict(self, scores: Tensor, features: Tensor, context: Context) -> Tensor:
+    def on_scores(self, scores: Tensor, features: Tensor, context: Context) -> Tensor:
         if context.asked is None or context.asked not in self.ids:
             return scores
         told: Tensor = context.model.head.of(features, self.ids.index(context.asked))  # type: ignore[operator]

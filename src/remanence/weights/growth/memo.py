@@ -20,7 +20,7 @@ from remanence.streams.experience import Experience
 from remanence.systems import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.growth.expansion import add_block, drop_auxiliary, expandable, is_older_block
-from remanence.weights.part import Batch, Part, Plan, Step
+from remanence.weights.part import Batch, BatchSampler, Part, Step
 from remanence.weights.replay.herding import Exemplars
 
 
@@ -115,8 +115,8 @@ class MEMO(Part):
     def setup(self, context: Context) -> None:
         expandable(context.model, self.specialised)
 
-    def begin(self, context: Context, experience: Experience) -> None:
-        if not context.once("grow"):
+    def before_experience(self, context: Context, experience: Experience) -> None:
+        if not context.first_time("grow"):
             return
         self.old = len(context.model.classes)
         self.experiences += 1
@@ -124,13 +124,13 @@ class MEMO(Part):
             new = [label for label in experience.classes or () if label not in set(context.model.classes)]
             context.grow(lambda model: add_block(model, len(new) + 1 if new and self.auxiliary else 0))
 
-    def batches(self, plan: Plan, context: Context, experience: Experience) -> Plan:
-        self._per_epoch = max(1, len(plan) // context.epochs)
-        return plan
+    def batch_sampler(self, sampler: BatchSampler, context: Context, experience: Experience) -> BatchSampler:
+        self._per_epoch = max(1, len(sampler) // context.epochs)
+        return sampler
 
     def rehearse(self, batch: Batch, context: Context) -> Batch:
         slots = self.memory.share(context.k, self._per_epoch, context)
-        return self.memory.behind(batch, slots) if len(slots) else batch
+        return self.memory.append_to(batch, slots) if len(slots) else batch
 
     def loss(self, step: Step) -> Tensor | None:
         if step.columns is None:
@@ -138,17 +138,17 @@ class MEMO(Part):
         found = step.model.body.auxiliary_loss(step.features, step.columns, self.old)
         return None if found is None else self.auxiliary * found
 
-    def rate(self, name: str) -> float:
+    def lr_multiplier(self, name: str) -> float:
         if name.startswith("body.shared.") and self.experiences > 1 and not self.train_shared:
             return 0.0
         return 0.0 if is_older_block(name, self.experiences) else 1.0
 
-    def end(self, context: Context, experience: Experience) -> Iterator[Update]:
-        if context.once("align"):
+    def after_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
+        if context.first_time("align"):
             context.grow(drop_auxiliary)
             if self.align and 0 < self.old < len(context.model.classes):
                 _align(context.model, self.old)
-        if context.once("herd"):
+        if context.first_time("herd"):
             cost = self.memory.select(context, experience.examples, len(context.model.classes))
             context.enforce_budget()
             yield cost

@@ -251,7 +251,7 @@ class TAME(Part):
         recent = self.losses[expert, :count]
         return float(recent.mean() + self.deviations * recent.std().clamp(min=self.floor))
 
-    def arrived(self, batch: Batch, context: Context) -> None:
+    def before_batch(self, batch: Batch, context: Context) -> None:
         found = self._loss(batch, self.active, context)
         before = float(self.smoothed[self.active])
         smoothed = found if before != before else self.smoothing * found + (1 - self.smoothing) * before
@@ -292,9 +292,9 @@ class TAME(Part):
             self.filled = torch.cat([self.filled, self.filled.new_zeros(1)])
             self.smoothed = torch.cat([self.smoothed, self.smoothed.new_full((1,), torch.nan)])
             context.grow(_add)
-        context.refresh_rates(fresh=True)
+        context.refresh_learning_rates(fresh=True)
 
-    def rate(self, name: str) -> float:
+    def lr_multiplier(self, name: str) -> float:
         place, _, rest = name.partition(".experts.") if ".experts." in name else name.partition(".weights.")
         if rest and place in ("body", "head"):
             return float(int(rest.partition(".")[0]) == self.active)
@@ -305,15 +305,15 @@ class TAME(Part):
             step.scores = step.scores.sigmoid()
         return plain_objective(step)
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         owner = torch.full((step.batch.fresh,), self.active, device=step.batch.ids.device)
         self.memory.reservoir(step.batch, step.context.generator("reservoir"), {"expert": owner})
 
-    def end(self, context: Context, experience: Experience) -> Iterator[Update]:
+    def after_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
         experts = len(self.filled)
         if experts == 1 or not len(self.memory):  # all may have been forgotten
             return
-        if context.once("selector"):
+        if context.first_time("selector"):
             inputs = self.memory.x[0].numel()
             context.grow(lambda model: _renew_selector(model, experts, inputs))
         held = len(self.memory)

@@ -98,7 +98,7 @@ class ClosedForm(Learner):
         for first in range(start * self.batch_size, rows, self.batch_size):
             index = torch.arange(first, min(first + self.batch_size, rows))
             x, y, ids = experience.examples.learn(index)
-            self._see(y)
+            self._add_classes(y)
             self._absorb(self.features(x.to(self.device)), y.to(self.device), ids)
             self.position = (experience.index, first // self.batch_size + 1)
             yield Update(examples=len(y), forwards=len(y))
@@ -118,7 +118,7 @@ class ClosedForm(Learner):
         """(n, classes) float64."""
         return nn.functional.one_hot(self.columns(y), len(self.classes)).double()
 
-    def _see(self, y: Tensor) -> None:
+    def _add_classes(self, y: Tensor) -> None:
         known = set(self.classes)
         new = [label for label in dict.fromkeys(y.tolist()) if label not in known]
         if new:

@@ -115,16 +115,16 @@ class SLCA(Part):
         self.factors: Tensor
         self.labels: Tensor
         self.when: Tensor
-        self.unaligned = Kept()
+        self.unaligned = HeadSnapshot()
 
-    def begin(self, context: Context, experience: Experience) -> None:
-        if not context.once("recall"):
+    def before_experience(self, context: Context, experience: Experience) -> None:
+        if not context.first_time("recall"):
             return
         self.experiences += 1
         self.unaligned.give_back(context.model.head)
-        context.refresh_rates()
+        context.refresh_learning_rates()
 
-    def rate(self, name: str) -> float:
+    def lr_multiplier(self, name: str) -> float:
         if not name.startswith("body.") or (self.experiences <= 1 and not self.pretrained):
             return 1.0
         return self.slow
@@ -141,11 +141,11 @@ class SLCA(Part):
         step.batch = replace(step.batch, mask=local.expand_as(step.scores))
         return plain_objective(step)
 
-    def end(self, context: Context, experience: Experience) -> Iterator[Update]:
-        if context.once("gaussians"):
+    def after_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
+        if context.first_time("gaussians"):
             yield self._describe(context, experience)
         if len(torch.unique(self.when)) > 1 and self.epochs_aligned:
-            if context.once("keep"):
+            if context.first_time("keep"):
                 self.unaligned.keep(context.model.head)
             yield from self._align(context)
 
@@ -225,7 +225,7 @@ class SLCA(Part):
         self.experiences = structure["experiences"]
 
 
-class Kept(nn.Module):
+class HeadSnapshot(nn.Module):
     """The parameters of a head as they were before its alignment."""
 
     kind = "snapshots"

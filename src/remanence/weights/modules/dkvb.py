@@ -187,7 +187,7 @@ class Bottleneck(Part):
         model.body = nn.Sequential(model.body, keys)
         model.head = Values(self.books, self.pairs)
 
-    def begin(self, context: Context, experience: Experience) -> Iterator[Update]:
+    def before_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
         encoder, keys = self._body(context)
         if bool(keys.placed) or not self.passes:
             return
@@ -205,10 +205,10 @@ class Bottleneck(Part):
             return plain_objective(step)
         return cross_entropy(step.scores, step.columns, label_smoothing=self.smoothing)
 
-    def gradient(self, step: Step) -> None:
+    def on_gradient(self, step: Step) -> None:
         nn.utils.clip_grad_norm_(list(step.context.trainable().values()), self.clip)
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         self._body(step.context)[1].used.view(-1)[step.features.flatten()] = True
 
     @staticmethod

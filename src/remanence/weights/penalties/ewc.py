@@ -117,8 +117,8 @@ class ElasticWeights(Part):
             total = term if total is None else total + term
         return total
 
-    def end(self, context: Context, experience: Experience) -> Iterator[Update]:
-        if not context.once("ewc"):
+    def after_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
+        if not context.first_time("ewc"):
             return
         forwards, backwards = context.forwards, context.backwards
         named = context.trainable()

@@ -122,8 +122,8 @@ class Refresh(Part):
                 direction = ascent(parameter, gradients[name], held, self.noise, self.damping, draw)
                 parameter.add_(direction, alpha=self.length)
 
-    def end(self, context: Context, experience: Experience) -> Iterator[Update]:
-        if not context.once("refresh"):
+    def after_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
+        if not context.first_time("refresh"):
             return
         forwards, backwards = context.forwards, context.backwards
         measured = diagonal_fisher(

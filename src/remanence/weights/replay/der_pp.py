@@ -94,7 +94,7 @@ class DarkExperience(Rehearsal):
         count = self.rehearsed or batch.fresh
         scores = self.memory.draw(count, context.generator("rehearse scores"))
         labels = self.memory.draw(count, context.generator("rehearse labels"))
-        both = self.memory.behind(batch, torch.cat([scores, labels]))
+        both = self.memory.append_to(batch, torch.cat([scores, labels]))
         shares = ((batch.fresh, 1.0), (len(scores), 0.0), (len(labels), self.beta))
         weight = torch.cat([both.x.new_full((n,), w * len(both) / n, dtype=torch.float32) for n, w in shares])
         return replace(both, weight=weight)
@@ -110,7 +110,7 @@ class DarkExperience(Rehearsal):
         off = step.scores[batch.fresh : batch.fresh + rows, :width] - kept
         return self.alpha * off.square().mul(counts).sum() / counts.sum()
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         fresh = step.batch.fresh
         scores = step.scores[:fresh].detach().float()
         known = torch.full((fresh,), scores.shape[1], dtype=torch.int32, device=scores.device)

@@ -87,9 +87,9 @@ class Rehearsal(Part):
         if not len(self.memory):
             return batch
         slots = self.memory.draw(self.rehearsed or batch.fresh, context.generator("rehearse"))
-        return self.memory.behind(batch, slots)
+        return self.memory.append_to(batch, slots)
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         self.memory.reservoir(step.batch, step.context.generator("reservoir"))
 
     def forget(self, request: Request, context: Context) -> dict[str, Removal]:

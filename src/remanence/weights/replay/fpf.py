@@ -113,7 +113,7 @@ class Finetuning(Part):
     def setup(self, context: Context) -> None:
         _ = context.memory  # says so at once if there is none
 
-    def end(self, context: Context, experience: Experience) -> Iterator[Update] | None:
+    def after_experience(self, context: Context, experience: Experience) -> Iterator[Update] | None:
         if not len(context.memory):
             return None
         return context.phase(

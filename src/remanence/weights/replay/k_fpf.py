@@ -79,7 +79,7 @@ class PeriodicFinetuning(Finetuning):
         if context.memory is not self.memory:
             self.memory = None
 
-    def stepped(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         context = step.context
         if self.memory is not None:
             self.memory.reservoir(step.batch, context.generator("reservoir"))

@@ -139,7 +139,7 @@ class Memory(nn.Module):
         extras = {name.removeprefix("extra_"): self._buffers[name][slots] for name in self.extra_names}  # type: ignore[index]
         return Batch(self.x[slots], self.y[slots], self.ids[slots], 0, slots, extras=extras)
 
-    def behind(self, batch: Batch, slots: Tensor) -> Batch:
+    def append_to(self, batch: Batch, slots: Tensor) -> Batch:
         """The batch with remembered rows behind its own."""
         if batch.y is None:
             raise UsageError("remembered rows were added to a batch without targets")

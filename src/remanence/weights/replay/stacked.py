@@ -40,7 +40,7 @@ class StackedMemory:
         ]
         return torch.stack(drawn).add_(self.offsets).flatten().to(self.columns["y"].device)
 
-    def behind(self, batch: StackedBatch, rows: Tensor) -> StackedBatch:
+    def append_to(self, batch: StackedBatch, rows: Tensor) -> StackedBatch:
         """The batch with remembered rows behind each seed's own."""
         seeds, columns = len(self.memories), self.columns
         x = columns["x"].index_select(0, rows).view(seeds, -1, *batch.x.shape[2:])
@@ -102,9 +102,9 @@ class StackedRehearsal(StackedPart):
     def rehearse(self, batch: StackedBatch, contexts: Sequence[Context]) -> StackedBatch:
         if not len(self.memory):
             return batch
-        return self.memory.behind(batch, self.memory.draw(self.rehearsed or batch.fresh, contexts))
+        return self.memory.append_to(batch, self.memory.draw(self.rehearsed or batch.fresh, contexts))
 
-    def stepped(self, step: StackedStep) -> None:
+    def after_step(self, step: StackedStep) -> None:
         self.memory.reservoir(step.batch, step.contexts)
 
     def give_back(self) -> None:

@@ -14,11 +14,11 @@ from remanence.streams.experience import Examples, Experience, InMemory, Rows
 from remanence.weights.part import Batch, Part, Step
 from remanence.weights.trainer import overrides
 
-UNTOLD = frozenset({"classes", "task ids", "task ids at test time"})
+UNDISCLOSED = frozenset({"classes", "task ids", "task ids at test time"})
 """What a loop of one's own does not tell."""
 
 
-class Blind(Step):
+class BatchlessStep(Step):
     """A step whose batch nobody told: what depends on it is refused with one sentence."""
 
     __slots__ = ()
@@ -35,7 +35,7 @@ class Blind(Step):
         )
 
 
-class NotGiven(Examples):
+class MissingExamples(Examples):
     """The examples of an experience that the loop did not hand over."""
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class NotGiven(Examples):
     )
 
 
-EMPTY = Batch(torch.empty(0), None, torch.empty(0, dtype=torch.int64), 0)
+NO_ROWS = Batch(torch.empty(0), None, torch.empty(0, dtype=torch.int64), 0)
 
 
 def joined(steps: Sequence[Step], make: Callable[[Batch], Step]) -> Step:
@@ -83,8 +83,8 @@ def joined(steps: Sequence[Step], make: Callable[[Batch], Step]) -> Step:
     return step
 
 
-def hidden(index: int) -> Experience:
-    return Experience(index, NotGiven())
+def without_data(index: int) -> Experience:
+    return Experience(index, MissingExamples())
 
 
 def examples_of(loader: Iterable[Any] | Examples) -> Examples:
@@ -110,20 +110,20 @@ def refuse(parts: Sequence[Part], optimizer: torch.optim.Optimizer) -> None:
     for part in parts:
         name = type(part).__name__
         for hook, why in (
-            ("batches", "the order of batches is your loop's"),
-            ("rate", "the learning rates are your optimizer's"),
+            ("batch_sampler", "the order of batches is your loop's"),
+            ("lr_multiplier", "the learning rates are your optimizer's"),
         ):
             if overrides(part, hook):
                 raise Unsupported(f"{name} uses the hook {hook}, which attach cannot serve, as {why}: use a Trainer")
         if part.layers:
             raise Unsupported(f"{name} reads layers of the body, which attach does not record: use a Trainer")
-        hidden = sorted(part.needs & UNTOLD)
+        hidden = sorted(part.needs & UNDISCLOSED)
         if hidden:
             raise Unsupported(
                 f"{name} needs {' and '.join(hidden)}, which a loop of one's own does not tell: use a Trainer"
             )
-        if overrides(part, "predict"):
+        if overrides(part, "on_scores"):
             warnings.warn(
-                f"{name} changes answers (hook predict): ask attached.predict(x), as the model itself answers without it",
+                f"{name} changes answers (hook on_scores): ask attached.predict(x), as the model itself answers without it",
                 stacklevel=5,
             )

@@ -15,7 +15,7 @@ class _Reached(Exception):
     """Raised to leave the user's module once the features are known; never leaves this file."""
 
 
-class OwnBody(nn.Module):
+class CustomBody(nn.Module):
     """The user's module up to the layer that is its head: from inputs to that layer's inputs."""
 
     def __init__(self, module: nn.Module, head: str) -> None:
@@ -45,10 +45,10 @@ class OwnBody(nn.Module):
         raise UsageError(f"the layer {self.head!r} is no part of the model's forward pass: name its last layer as head")
 
 
-class OwnHead(Head):
+class CustomHead(Head):
     """The user's last layer, whose columns are the labels 0, 1, 2… from the start. It does not grow."""
 
-    def __init__(self, body: OwnBody, outputs: int) -> None:
+    def __init__(self, body: CustomBody, outputs: int) -> None:
         super().__init__(body.layer.in_features, outputs)
         # kept out of the registered modules, so that each parameter has one name
         self.__dict__["_body"] = body
@@ -65,7 +65,7 @@ class OwnHead(Head):
 
     @property
     def _layer(self) -> nn.Linear:
-        body: OwnBody = self.__dict__["_body"]
+        body: CustomBody = self.__dict__["_body"]
         return body.layer
 
     def forward(self, features: Tensor) -> Tensor:
@@ -104,5 +104,5 @@ def view(module: nn.Module, head: str | None, outputs: int) -> Model:
         raise UsageError(
             f"the layer {name!r} is {type(layer).__name__}, expected Linear: name one of {', '.join(linear)}"
         )
-    body = OwnBody(module, name)
-    return Model(body, OwnHead(body, outputs and layer.out_features))
+    body = CustomBody(module, name)
+    return Model(body, CustomHead(body, outputs and layer.out_features))
