@@ -59,7 +59,7 @@ class Bounded:
             name, model=net, tokens=entries, **({"recent": RECENT} if "recent" in known else {})
         )
         text = torch.randint(256, (1, entries + entries // 4), generator=torch.Generator().manual_seed(1))
-        with self.cache.on(net):
+        with self.cache.attach(net):
             for piece in text.split(PIECE, 1):
                 net(piece, past_key_values=self.cache)
             held = [self._step() for _ in range(2 * self.slack)][self.slack :]
@@ -71,7 +71,7 @@ class Bounded:
 
     def turn(self) -> float:
         """Processor seconds of one step, over as many as are let go at once."""
-        with self.cache.on(self.net):
+        with self.cache.attach(self.net):
             return _timed(self.net, self.cache, self.slack)
 
 

@@ -5,10 +5,10 @@ import torch
 from remanence.context.caches.bank import Search
 
 
-def search_of(policy, held, query, reading=None):
+def search_of(policy, held, query, call=None):
     """The search of queries (batch, query heads, n, features) in a layer's bank."""
     bank, scaling = policy.bank(held), query.shape[3] ** -0.5
-    return Search(held, bank, reading, query * scaling, bank.of(held.keys), bank.of(held.mark("away")), scaling)
+    return Search(held, bank, call, query * scaling, bank.of(held.keys), bank.of(held.stat("away")), scaling)
 
 
 def found_by(policy, search):

@@ -143,13 +143,13 @@ class Ours:
     def read(self, text: Any) -> Any:
         """The cache after a text."""
         cache = self.make()
-        with cache.on(self.model):
+        with cache.attach(self.model):
             self.model(text, past_key_values=cache)
         return cache
 
     def answer(self, cache: Any, question: Any, count: int) -> list[int]:
         """Tokens that follow a question."""
-        with cache.on(self.model):
+        with cache.attach(self.model):
             return _greedy(self.model, cache, question, count, None)
 
     @staticmethod

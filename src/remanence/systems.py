@@ -88,7 +88,7 @@ class System:
     @property
     def is_policy(self) -> bool:
         """Whether it says what a cache keeps, and runs on a stream inside a `CacheLearner`."""
-        return hasattr(self.factory, "worth")
+        return hasattr(self.factory, "score")
 
     @property
     def is_layer(self) -> bool:
@@ -116,13 +116,13 @@ class System:
 
             known += hyperparameters(Reading)
         if self.is_policy:
-            from remanence.context.kept import Kept
+            from remanence.context.cache_settings import CacheSettings
 
-            known += hyperparameters(Kept)
+            known += hyperparameters(CacheSettings)
         if self.is_layer:
-            from remanence.context.recurrent.learner import ReadBy
+            from remanence.context.recurrent.learner import LayerSettings
 
-            known += hyperparameters(ReadBy)
+            known += hyperparameters(LayerSettings)
         return known
 
     def check(self, settings: dict[str, Any]) -> None:
@@ -134,15 +134,15 @@ class System:
             self.factory(**own)
             Reading(**reading)
         elif self.is_policy:
-            from remanence.context.kept import Kept, parted
+            from remanence.context.cache_settings import CacheSettings, split_settings
 
-            own, kept = parted(settings)
+            own, kept = split_settings(settings)
             self.factory(**own)
-            Kept(**kept)
+            CacheSettings(**kept)
         elif self.is_layer:
-            from remanence.context.recurrent.learner import read_by
+            from remanence.context.recurrent.learner import language_model_for
 
-            read_by(self.name, settings)
+            language_model_for(self.name, settings)
         elif self.is_part or not self.runs_on_streams:
             self.factory(**settings)
         else:

@@ -47,7 +47,7 @@ def test_an_answer_is_right_if_every_byte_of_it_is_what_the_model_would_write(re
     tokens = torch.tensor([[caches.BEGIN, *text, *question]])
     written = reader.generate(tokens, max_new_tokens=4, do_sample=False)[0, tokens.shape[1] :].tolist()
     cache = rm.context.cache("full-cache", model=reader)
-    with cache.on(reader):
+    with cache.attach(reader):
         reader(tokens[:, : len(text) + 1], past_key_values=cache)
     assert caches.answers(reader, cache.copy(), [question], [written]) == [True]
     for wrong in range(4):

@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
-    "cache": "remanence.context.caches.making:cache",
-    "reopen": "remanence.context.caches.making:reopen",
-    "policies": "remanence.context.caches.making:policies",
+    "cache": "remanence.context.caches.factory:cache",
+    "reopen": "remanence.context.caches.factory:reopen",
+    "policies": "remanence.context.caches.factory:policies",
     "Policy": "remanence.context.caches.policy:Policy",
     "MemoryLayer": "remanence.context.layers.layer:MemoryLayer",
     "tree": "remanence.context.tree",
@@ -27,6 +27,6 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     from remanence.context import tree
-    from remanence.context.caches.making import cache, policies, reopen
+    from remanence.context.caches.factory import cache, policies, reopen
     from remanence.context.caches.policy import Policy
     from remanence.context.layers.layer import MemoryLayer

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from remanence.context.cache_settings import CacheSettings, split_settings
 from remanence.context.caches.cache import PolicyCache
-from remanence.context.caches.making import cache
-from remanence.context.kept import Kept, parted
-from remanence.context.reading import ReadingLearner
+from remanence.context.caches.factory import cache
+from remanence.context.reading_learner import ReadingLearner
 from remanence.errors import Unsupported, UsageError
 from remanence.learner import Answer, Recipe, Request, Update
 from remanence.learner import Removal as Outcome
@@ -50,7 +50,7 @@ class CacheLearner(ReadingLearner):
         self,
         policy: str,
         settings: dict[str, Any],
-        kept: Kept,
+        kept: CacheSettings,
         *,
         budget: int | None = None,
         seed: int = 0,
@@ -68,15 +68,15 @@ class CacheLearner(ReadingLearner):
     @classmethod
     def build(cls, recipe: Recipe, settings: dict[str, Any]) -> Self:
         """Build from a recipe."""
-        own, kept = parted(settings)
-        return cls(recipe.system, own, Kept(**kept), budget=recipe.budget, seed=recipe.seed)
+        own, kept = split_settings(settings)
+        return cls(recipe.system, own, CacheSettings(**kept), budget=recipe.budget, seed=recipe.seed)
 
     # Learning
 
     def _steps(self, experience: Experience, start: int) -> Iterator[Update]:
         for row, line in self._lines(experience, start):
             tokens = self.reader.tokens(line, beginning=self.cache.seen == 0)
-            with torch.no_grad(), self.cache.on(self.reader.model):
+            with torch.no_grad(), self.cache.attach(self.reader.model):
                 first = self.cache.seen
                 for at in range(0, len(tokens), CHUNK):
                     self.reader.logits(torch.tensor(tokens[at : at + CHUNK]), self.cache)
@@ -93,7 +93,7 @@ class CacheLearner(ReadingLearner):
         for row in unpack(x):
             question, length = question_of(row)
             session = self.cache.copy()
-            with session.on(self.reader.model):
+            with session.attach(self.reader.model):
                 tokens = self.reader.tokens(question, beginning=session.seen == 0)
                 replies.append(self.reader.go_on(tokens, length, cache=session))
         return answered(replies)
@@ -128,4 +128,4 @@ class CacheLearner(ReadingLearner):
     def _set_state(self, tensors: dict[str, Tensor], structure: dict[str, Any]) -> None:
         self.rows = [(int(i), int(first), int(end)) for i, first, end in structure["rows"]]
         found = {name.removeprefix("state."): tensor for name, tensor in tensors.items()}
-        self.cache.take_back(found, structure["cache"], self.reader.model.device)
+        self.cache.load_state(found, structure["cache"], self.reader.model.device)

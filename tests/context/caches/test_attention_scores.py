@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import remanence as rm
-from remanence.context.caches.layer_budgets import share_out
+from remanence.context.caches.split_budget import split_budget
 from remanence.errors import UsageError
 
 
@@ -22,7 +22,7 @@ def weights_of(model, tokens):
 @pytest.mark.parametrize("cuts", [[50], [20, 21, 22, 50], list(range(1, 51))])
 def test_accumulated_attention_is_that_of_a_loop(llama, text, cuts):
     cache, at = rm.context.cache("heavy-hitters", model=llama, tokens=200), 0
-    with cache.on(llama):
+    with cache.attach(llama):
         for cut in cuts:
             llama(text[:, at:cut], past_key_values=cache)
             at = cut
@@ -32,23 +32,23 @@ def test_accumulated_attention_is_that_of_a_loop(llama, text, cuts):
         for query in range(50):
             for key in range(query + 1):
                 scores[:, key] += expected[held.layer, :, query, key]
-        assert torch.allclose(held.mark("attention")[0], scores, atol=1e-4)
+        assert torch.allclose(held.stat("attention")[0], scores, atol=1e-4)
 
 
 def test_a_window_is_the_mean_of_its_last_queries(llama, text):
     cache = rm.context.cache("snap-kv", model=llama, tokens=200, window=8, kernel=1)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, :30], past_key_values=cache)
         llama(text[:, 30:50], past_key_values=cache)
     expected = weights_of(llama, text[:, :50])
     for held in cache.held:
-        assert torch.allclose(held.mark("attention")[0], expected[held.layer, :, -8:].mean(1), atol=1e-5)
-    with cache.on(llama):
+        assert torch.allclose(held.stat("attention")[0], expected[held.layer, :, -8:].mean(1), atol=1e-5)
+    with cache.attach(llama):
         llama(text[:, 50:52], past_key_values=cache)
     after = weights_of(llama, text[:, :52])
     for held in cache.held:
         mean = torch.cat([expected[held.layer, :, -8:].mean(1), torch.zeros(2, 2)], 1)
-        assert torch.allclose(held.mark("attention")[0], mean * 6 / 8 + after[held.layer, :, -2:].sum(1) / 8, atol=1e-5)
+        assert torch.allclose(held.stat("attention")[0], mean * 6 / 8 + after[held.layer, :, -2:].sum(1) / 8, atol=1e-5)
 
 
 def test_padding_gives_no_attention(llama, text):
@@ -56,16 +56,16 @@ def test_padding_gives_no_attention(llama, text):
     padded = torch.cat([torch.zeros(1, 6, dtype=torch.int64), row], 1)
     mask = torch.cat([torch.zeros(1, 6, dtype=torch.int64), torch.ones_like(row)], 1)
     cache = rm.context.cache("heavy-hitters", model=llama, tokens=200)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(padded, attention_mask=mask, past_key_values=cache)
     expected = weights_of(llama, row).sum(2)
     for held in cache.held:
-        assert torch.allclose(held.mark("attention")[0, :, 6:], expected[held.layer], atol=1e-4)
+        assert torch.allclose(held.stat("attention")[0, :, 6:], expected[held.layer], atol=1e-4)
 
 
 def test_every_head_keeps_its_own_heavy_hitters_and_the_newest(llama, text):
     cache = rm.context.cache("heavy-hitters", model=llama, tokens=20, recent_share=0.25, slack=1)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, :60], past_key_values=cache)
     scores = weights_of(llama, text[:, :60]).sum(2)
     for held in cache.held:
@@ -77,10 +77,10 @@ def test_every_head_keeps_its_own_heavy_hitters_and_the_newest(llama, text):
 @pytest.mark.parametrize("pooling", ["average", "largest"])
 def test_pooling_is_over_neighbours(llama, text, pooling):
     cache = rm.context.cache("snap-kv", model=llama, tokens=200, kernel=3, pooling=pooling)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, :30], past_key_values=cache)
     held = cache.held[1]
-    scores, pooled = held.mark("attention")[0, 0].tolist(), cache.policy.worth(held)[0, 0]
+    scores, pooled = held.stat("attention")[0, 0].tolist(), cache.policy.score(held)[0, 0]
     around = [[scores[n] for n in (k - 1, k, k + 1) if 0 <= n < 30] for k in range(30)]
     expected = [sum(some) / 3 if pooling == "average" else max(some) for some in around]
     assert torch.allclose(pooled, torch.tensor(expected), atol=1e-6)
@@ -94,11 +94,11 @@ def test_an_even_kernel_is_refused(llama):
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6), st.integers(0, 200), st.integers(0, 5), st.integers(0, 300))
 def test_shares_are_whole_bounded_and_give_out_everything(weights, free, least, most):
     total = free + least * len(weights)
-    shares = share_out(weights, total, least=least, most=least + most)
+    shares = split_budget(weights, total, least=least, most=least + most)
     assert all(least <= share <= least + most for share in shares)
     assert sum(shares) == min(total, (least + most) * len(weights))
 
 
 def test_shares_follow_the_weights():
-    assert share_out([1.0, 2.0, 5.0], 80, least=0) == [10, 20, 50]
-    assert share_out([0.0, 0.0], 7, least=0) == [4, 3]
+    assert split_budget([1.0, 2.0, 5.0], 80, least=0) == [10, 20, 50]
+    assert split_budget([0.0, 0.0], 7, least=0) == [4, 3]

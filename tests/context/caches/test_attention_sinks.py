@@ -15,7 +15,7 @@ def masked(length, tokens, sinks):
 
 
 def one_by_one(model, cache, tokens):
-    with cache.on(model):
+    with cache.attach(model):
         return torch.cat([model(tokens[:, t : t + 1], past_key_values=cache).logits for t in range(tokens.shape[1])], 1)
 
 
@@ -107,7 +107,7 @@ def test_the_sinks_of_a_padded_row_are_its_own_first_tokens(llama):
     mask = torch.ones(2, 60, dtype=torch.int64)
     mask[1, :10] = 0
     cache = rm.context.cache("attention-sinks", model=llama, tokens=16, sinks=2)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(tokens, attention_mask=mask, past_key_values=cache)
     assert cache.held[0].index[:, 0, :2].tolist() == [[0, 1], [10, 11]]
 
@@ -120,7 +120,7 @@ def test_turning_does_not_wear_rounded_keys_off(llama, dtype):
     tokens = torch.randint(40, (1, 2_000), generator=torch.Generator().manual_seed(5))
     cache = rm.context.cache("attention-sinks", model=model, tokens=16, sinks=4, slack=1)
     fresh = DynamicCache()
-    with cache.on(model):
+    with cache.attach(model):
         for at in range(2_000):
             model(tokens[:, at : at + 1], past_key_values=cache)
     model(tokens[:, :4], past_key_values=fresh)

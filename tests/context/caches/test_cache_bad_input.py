@@ -64,7 +64,7 @@ def test_learned_positions_can_only_stay_as_they_are():
         rm.context.cache("attention-sinks", model=model, tokens=16)
     cache = rm.context.cache("attention-sinks", model=model, tokens=16, positions="original")
     text = torch.arange(60)[None] % 20
-    with cache.on(model):
+    with cache.attach(model):
         model(text, past_key_values=cache)
         with pytest.raises(UsageError, match="read at most 4 at once"):
             model(text[:, :10], past_key_values=cache)
@@ -86,7 +86,7 @@ def test_the_smallest_budget_that_is_named_is_enough(llama):
     with pytest.raises(BudgetError):
         rm.context.cache("attention-sinks", model=llama, budget=least - 1)
     cache = rm.context.cache("attention-sinks", model=llama, budget=least)
-    with cache.on(llama):
+    with cache.attach(llama):
         for _ in range(20):
             llama(torch.ones(1, 1, dtype=torch.int64), past_key_values=cache)
             assert cache.nbytes <= least
@@ -95,7 +95,7 @@ def test_the_smallest_budget_that_is_named_is_enough(llama):
 def test_padding_on_both_sides(llama):
     mask = torch.tensor([[0, 1, 1], [1, 1, 0]])
     cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
-    with cache.on(llama), pytest.raises(UsageError, match="on the left and on the right"):
+    with cache.attach(llama), pytest.raises(UsageError, match="on the left and on the right"):
         llama(torch.ones(2, 3, dtype=torch.int64), attention_mask=mask, past_key_values=cache)
 
 
@@ -109,12 +109,12 @@ def test_a_policy_of_ones_own(llama, tmp_path):
     class Every(rm.context.Policy):
         """Even tokens first."""
 
-        def worth(self, held):
+        def score(self, held):
             return -(held.index % 2).double()
 
     text = torch.arange(60)[None] % 40
     cache = rm.context.cache(Every(), model=llama, tokens=16, slack=1)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, :30], past_key_values=cache)
     assert cache.held[0].index[0, 0].tolist() == [*range(2, 30, 2), 29]
     cache.save(tmp_path / "own.safetensors")
@@ -122,7 +122,7 @@ def test_a_policy_of_ones_own(llama, tmp_path):
         rm.context.reopen(tmp_path / "own.safetensors", model=llama)
     again = rm.context.reopen(tmp_path / "own.safetensors", model=llama, policy=Every())
     for one in (cache, again):
-        with one.on(llama):
+        with one.attach(llama):
             llama(text[:, 30:], past_key_values=one)
     assert torch.equal(cache.held[1].keys, again.held[1].keys)
     with pytest.raises(UsageError, match="give it to its constructor"):
@@ -138,7 +138,7 @@ def test_a_policy_of_ones_own(llama, tmp_path):
 def test_more_rows_share_the_budget_and_too_many_change_nothing(llama):
     text = torch.arange(150)[None] % 40
     cache = rm.context.cache("attention-sinks", model=llama, budget="40KB")
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text, past_key_values=cache)
         alone = cache.counts[0]
         cache.batch_repeat_interleave(3)
@@ -171,9 +171,9 @@ def test_an_attention_of_its_own_outside_the_block(llama, policy):
 
 def test_a_block_within_a_block(llama):
     cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
-    with cache.on(llama), pytest.raises(StateError, match="leave that block first"), cache.on(llama):
+    with cache.attach(llama), pytest.raises(StateError, match="leave that block first"), cache.attach(llama):
         pass
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(torch.ones(1, 3, dtype=torch.int64), past_key_values=cache)
     assert cache.seen == 3
 
@@ -181,7 +181,7 @@ def test_a_block_within_a_block(llama):
 def test_only_what_is_new_was_given_to_generate(llama):
     cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
     text = torch.ones(1, 50, dtype=torch.int64)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text, past_key_values=cache)
         with pytest.raises(UsageError, match="takes the whole text, and reads what comes after the 50 tokens"):
             llama.generate(text[:, :5], past_key_values=cache, max_new_tokens=2)
@@ -191,13 +191,13 @@ def test_only_what_is_new_was_given_to_generate(llama):
 def test_a_sequence_beyond_the_positions(llama):
     cache = rm.context.cache("full-cache", model=llama)
     text = torch.ones(1, 250, dtype=torch.int64)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text, past_key_values=cache)
         with pytest.raises(UsageError, match="10 tokens after 250 go beyond the 256 positions"):
             llama(text[:, :10], past_key_values=cache)
     with pytest.raises(UsageError, match="read at most 256"):
         closed = rm.context.cache("attention-sinks", model=llama, tokens=32)
-        with closed.on(llama):
+        with closed.attach(llama):
             llama(text.repeat(1, 2), past_key_values=closed)
 
 
@@ -205,7 +205,7 @@ def test_a_saved_cache_of_another_model_or_dtype(llama, tmp_path):
     from small_llama import small_llama
 
     cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(torch.ones(1, 40, dtype=torch.int64), past_key_values=cache)
     path = tmp_path / "cache.safetensors"
     cache.save(path)
@@ -220,7 +220,7 @@ def test_a_saved_cache_of_another_model_or_dtype(llama, tmp_path):
 
 def test_another_batch_comes_to_a_cache(llama):
     cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(torch.ones(1, 4, dtype=torch.int64), past_key_values=cache)
         with pytest.raises(UsageError, match="make a cache for each batch"):
             llama(torch.ones(2, 4, dtype=torch.int64), past_key_values=cache)

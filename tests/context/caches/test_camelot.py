@@ -5,9 +5,9 @@ import torch
 
 import remanence as rm
 from bank_search import found_by, search_of
-from remanence.context.caches.attention import Reading
+from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.camelot import Camelot
-from remanence.context.caches.held import PAD, Held
+from remanence.context.caches.layer_cache import PAD, LayerCache
 from remanence.context.caches.rotary import Rotary
 
 ROTARY = Rotary(torch.tensor([1.0, 0.1], dtype=torch.float64))
@@ -26,12 +26,12 @@ def alike_keys(seed=5):
 def consolidated(keys, values, novelty, dtype=torch.float32):
     """A layer whose middle went to the bank in two goes."""
     policy = Camelot(novelty=novelty, recent=RECENT, sinks=SINKS)
-    held = Held(0, policy.marks, ROTARY)
+    held = LayerCache(0, policy.entry_stats, ROTARY)
     for first, end in ((0, 9), (9, READ)):
         at = torch.arange(first, end)
         held.capacity = held.whole = end
         held.append(ROTARY.turn(keys[:, :, first:end], at).to(dtype), values[:, :, first:end].to(dtype), at[None])
-        policy.ended([held], torch.tensor([end]), 512)
+        policy.on_forward_end([held], torch.tensor([end]), 512)
     return policy, held
 
 
@@ -69,8 +69,8 @@ def test_modes_are_those_of_a_loop(novelty, dtype, close):
             key, value, tokens, latest = expected[slot]
             assert torch.allclose(held.keys[0, head, slot].float(), key, atol=close)
             assert torch.allclose(held.values[0, head, slot].float(), value, atol=close)
-            assert held.mark("tokens")[0, head, slot] == tokens
-            assert held.mark("touched")[0, head, slot] == latest
+            assert held.stat("tokens")[0, head, slot] == tokens
+            assert held.stat("touched")[0, head, slot] == latest
             sizes.add(tokens)
         assert sum(mode[2] for mode in expected.values()) == READ - RECENT - SINKS
     assert sizes == {-1.0: {12}, 1.0: {1}}.get(novelty, sizes)
@@ -94,8 +94,8 @@ def test_the_mode_that_was_added_to_longest_ago_gives_way_first():
 def test_a_token_of_the_window_opens_the_mode_nearest_to_it_for_itself_and_what_follows():
     keys, values = alike_keys()
     policy, held = consolidated(keys, values, 0.9)
-    reading = Reading(None, None, 2, torch.tensor([[READ - 2, READ - 1]]))
-    found = found_by(policy, search_of(policy, held, torch.zeros(1, 2, 2, 4), reading))[0, :, 0]
+    call = ForwardCall(None, None, 2, torch.tensor([[READ - 2, READ - 1]]))
+    found = found_by(policy, search_of(policy, held, torch.zeros(1, 2, 2, 4), call))[0, :, 0]
     window = [0, *range(READ - RECENT, READ)]
     for head in range(2):
         modes = modes_by_loop(keys, values, 0.9, head)
@@ -111,15 +111,15 @@ def test_a_token_of_the_window_opens_the_mode_nearest_to_it_for_itself_and_what_
 def test_a_row_without_modes_recalls_nothing():
     keys, values = alike_keys()
     policy = Camelot(novelty=0.9, recent=RECENT, sinks=SINKS)
-    held = Held(0, policy.marks, ROTARY)
+    held = LayerCache(0, policy.entry_stats, ROTARY)
     held.capacity = held.whole = READ
     index = torch.arange(READ).repeat(2, 1)
     index[1, : READ - RECENT - SINKS] = PAD
     turned = ROTARY.turn(keys, torch.arange(READ)).repeat(2, 1, 1, 1)
     held.append(turned, values.repeat(2, 1, 1, 1), index, padded=True)
-    policy.ended([held], torch.tensor([READ, RECENT + SINKS]), 512)
-    reading = Reading(None, None, 1, torch.tensor([[READ - 1], [RECENT + SINKS - 1]]))
-    found = found_by(policy, search_of(policy, held, torch.zeros(2, 2, 1, 4), reading))
+    policy.on_forward_end([held], torch.tensor([READ, RECENT + SINKS]), 512)
+    call = ForwardCall(None, None, 1, torch.tensor([[READ - 1], [RECENT + SINKS - 1]]))
+    found = found_by(policy, search_of(policy, held, torch.zeros(2, 2, 1, 4), call))
     assert bool(found[0].any())
     assert not bool(found[1].any())
 
@@ -132,9 +132,9 @@ def test_what_was_compared_need_not_be_compared_again(llama, text):
             if forgetful:
                 for held in cache.held:
                     held.follows.clear()
-            with cache.on(llama):
+            with cache.attach(llama):
                 logits.append(llama(text[:, at : at + 1], past_key_values=cache).logits)
         assert torch.allclose(*logits, atol=1e-5)
         for one, other in zip(*(cache.held for cache in caches), strict=True):
-            assert torch.equal(one.mark("touched"), other.mark("touched"))
-    assert bool((caches[0].held[1].mark("touched") < 0).any())
+            assert torch.equal(one.stat("touched"), other.stat("touched"))
+    assert bool((caches[0].held[1].stat("touched") < 0).any())

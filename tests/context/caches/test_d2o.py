@@ -7,18 +7,18 @@ import torch
 
 import remanence as rm
 from remanence.context.caches.d2o import D2O
-from remanence.context.caches.held import PAD, Held
+from remanence.context.caches.layer_cache import PAD, LayerCache
 
 
 @pytest.fixture
 def held():
     """Nine entries of two heads, the first of them padding."""
     draw = torch.Generator().manual_seed(5)
-    layer = Held(0, D2O.marks)
+    layer = LayerCache(0, D2O.entry_stats)
     layer.capacity = layer.whole = 20
     index = torch.tensor([[PAD, *range(8)]], dtype=torch.int32)
     layer.append(torch.randn(1, 2, 9, 4, generator=draw), torch.randn(1, 2, 9, 3, generator=draw), index)
-    layer.mark("attention").copy_(torch.rand(1, 2, 9, generator=draw))
+    layer.stat("attention").copy_(torch.rand(1, 2, 9, generator=draw))
     return layer
 
 
@@ -83,7 +83,7 @@ def test_equal_keys_merge_to_themselves_and_values_to_their_mean(held):
 def test_half_precision_keys_are_replaced_where_turning_is_put_off():
     from remanence.context.caches.rotary import Rotary
 
-    layer = Held(0, (), Rotary(torch.tensor([1.0, 0.1], dtype=torch.float64)))
+    layer = LayerCache(0, (), Rotary(torch.tensor([1.0, 0.1], dtype=torch.float64)))
     layer.capacity = layer.whole = 10
     keys = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
     layer.append(keys, keys, torch.arange(4)[None])
@@ -98,14 +98,14 @@ def test_half_precision_keys_are_replaced_where_turning_is_put_off():
 def test_density_is_the_variance_of_scaled_attention(held):
     expected = []
     for head in range(2):
-        given = held.mark("attention")[0, head, 1:]
+        given = held.stat("attention")[0, head, 1:]
         expected.append((given / given.mean()).var(correction=0))
     assert float(D2O.density(held)) == pytest.approx(float(sum(expected) / 2), rel=1e-5)
 
 
 def test_layers_share_the_entries_as_the_softmax_of_minus_density(llama, text):
     cache = rm.context.cache("d2o", model=llama, tokens=30, slack=1)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, :25], past_key_values=cache)
         assert [held.capacity for held in cache.held] == [30] * 3
         llama(text[:, 25:40], past_key_values=cache)
@@ -115,6 +115,6 @@ def test_layers_share_the_entries_as_the_softmax_of_minus_density(llama, text):
     assert sum(shares) == 90
     assert all(abs(share - float(one)) <= 1 for share, one in zip(shares, wanted, strict=True))
     assert len(set(shares)) > 1
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, 40:90], past_key_values=cache)
     assert [held.capacity for held in cache.held] == shares

@@ -8,7 +8,7 @@ from remanence.context.caches.dynamic_kv import DynamicKV
 
 def read(model, cache, tokens, cuts):
     at = 0
-    with cache.on(model):
+    with cache.attach(model):
         for cut in cuts:
             model(tokens[:, at:cut], past_key_values=cache)
             at = cut
@@ -20,7 +20,7 @@ def test_counts_are_those_of_sorting_all_scores(llama, text):
     policy = cache.policy
     every = []
     for held in cache.held:
-        pooled = policy.worth(held)[0]
+        pooled = policy.score(held)[0]
         every += [(float(pooled[head, k]), held.layer) for head in range(2) for k in range(60 - 4)]
     best = sorted(every, reverse=True)[: 2 * 50]
     expected = [sum(layer == one for _, layer in best) for one in range(3)]
@@ -29,7 +29,7 @@ def test_counts_are_those_of_sorting_all_scores(llama, text):
 
 def test_shares_are_what_is_fixed_and_a_part_of_the_rest_by_the_counts(llama, text):
     cache = rm.context.cache("dynamic-kv", model=llama, tokens=30, window=4, slack=1)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, :20], past_key_values=cache)
     assert [held.capacity for held in cache.held] == [30] * 3
     counted = {}
@@ -41,7 +41,7 @@ def test_shares_are_what_is_fixed_and_a_part_of_the_rest_by_the_counts(llama, te
         return counted["weights"]
 
     cache.policy.counts = noted.__get__(cache.policy)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, 20:70], past_key_values=cache)
     assert counted["number"] == 90 - 3 * 5
     total = sum(counted["weights"])
@@ -60,7 +60,7 @@ def test_no_layer_has_more_than_it_may(llama, text):
 def test_shares_go_on_changing_while_decoding_within_the_bytes(llama, text):
     cache = rm.context.cache("dynamic-kv", model=llama, budget=30_000, window=4)
     seen = set()
-    with cache.on(llama):
+    with cache.attach(llama):
         for at in range(90):
             llama(text[:, at : at + 1], past_key_values=cache)
             assert cache.nbytes <= 30_000

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from bank_search import found_by, search_of
-from remanence.context.caches.attention import Reading
+from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.em_llm import EMLLM
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.segmentation import refined, surprise
 
 VOCABULARY, LENGTH = 6, 40
@@ -17,13 +17,13 @@ VOCABULARY, LENGTH = 6, 40
 def heard(policy, logits, tokens, cuts, keys=None):
     """One layer that has read the tokens in calls cut so; the number of each token's event."""
     keys = torch.randn(1, 2, LENGTH, 4, generator=torch.Generator().manual_seed(9)) if keys is None else keys
-    held = Held(0, policy.marks)
+    held = LayerCache(0, policy.entry_stats)
     held.capacity = held.whole = LENGTH
     for first, end in zip([0, *cuts], [*cuts, LENGTH], strict=True):
         held.append(keys[:, :, first:end], keys[:, :, first:end], torch.arange(first, end)[None])
-        reading = Reading(tokens[:, first:end], None, end - first, torch.arange(first, end)[None])
-        policy.heard([held], tokens[:, first:end], logits[:, first:end], reading)
-    return held.mark("event")[0, 0].int().tolist()
+        call = ForwardCall(tokens[:, first:end], None, end - first, torch.arange(first, end)[None])
+        policy.on_logits([held], tokens[:, first:end], logits[:, first:end], call)
+    return held.stat("event")[0, 0].int().tolist()
 
 
 @pytest.fixture
@@ -124,11 +124,11 @@ def test_neighbours_stay_for_some_calls(ready):
 
 def test_likeness_is_the_share_of_attention():
     policy, draw = EMLLM(similar=1, contiguous=0), torch.Generator().manual_seed(2)
-    held = Held(0, policy.marks)
+    held = LayerCache(0, policy.entry_stats)
     held.capacity = held.whole = 8
     held.append(*torch.randn(2, 1, 2, 8, 4, generator=draw), torch.arange(8)[None])
-    held.mark("away")[:, :, :6] = 1.0
-    held.mark("event").copy_(torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]))
+    held.stat("away")[:, :, :6] = 1.0
+    held.stat("event").copy_(torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]))
     search = search_of(policy, held, 6 * torch.randn(1, 4, 3, 4, generator=draw))
     scores, found = search.scores(), found_by(policy, search)[0, 0, 0, 0]
     best = {}

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from bank_search import found_by, search_of
-from remanence.context.caches.attention import Reading
+from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.extended_mind import ExtendedMind
-from remanence.context.caches.held import PAD, Held
+from remanence.context.caches.layer_cache import PAD, LayerCache
 
 COUNT, AWAY = 12, 7
 
@@ -15,11 +15,11 @@ COUNT, AWAY = 12, 7
 def held():
     """Two heads of twelve entries, the first padding, seven more of them in the bank."""
     draw = torch.Generator().manual_seed(3)
-    layer = Held(1, ExtendedMind.marks)
+    layer = LayerCache(1, ExtendedMind.entry_stats)
     layer.capacity = layer.whole = COUNT
     index = torch.tensor([[PAD, *range(COUNT - 1)]])
     layer.append(*torch.randn(2, 1, 2, COUNT, 4, generator=draw), index)
-    layer.mark("away")[:, :, 1 : AWAY + 1] = layer.keys[:, :, 1 : AWAY + 1].norm(dim=-1)
+    layer.stat("away")[:, :, 1 : AWAY + 1] = layer.keys[:, :, 1 : AWAY + 1].norm(dim=-1)
     return layer
 
 
@@ -48,10 +48,10 @@ def test_the_most_alike_of_the_bank_are_recalled(held, topk, similarity):
 
 def test_layers_below_the_first_read_the_window_alone(held):
     query = torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(4))
-    reading = Reading(None, None, 3, torch.arange(COUNT - 3, COUNT)[None])
+    call = ForwardCall(None, None, 3, torch.arange(COUNT - 3, COUNT)[None])
     policies = [ExtendedMind(first_layer=first, similarity=-1.0) for first in (1, 2)]
     visible = (policies[0].bank(held).outside(held.index) >= 0).unsqueeze(2)
-    read = [policy.attend(held, query, visible, 0.5, reading)[0] for policy in policies]
+    read = [policy.attend(held, query, visible, 0.5, call)[0] for policy in policies]
     keys, values = (some[:, :, AWAY + 1 :].repeat_interleave(2, 1) for some in (held.keys, held.values))
     window = (query @ keys.transpose(2, 3) * 0.5).softmax(-1) @ values
     assert torch.allclose(read[1], window, atol=1e-6)

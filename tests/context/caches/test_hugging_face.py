@@ -20,7 +20,7 @@ def test_mask_sizes_are_the_same_by_count_and_by_positions() -> None:
         )
     ).eval()
     kept = rm.context.cache("attention-sinks", tokens=16, model=llama)
-    with torch.no_grad(), kept.on(llama):
+    with torch.no_grad(), kept.attach(llama):
         llama(torch.arange(30)[None] % 8, past_key_values=kept)
     layer: Any = kept.layers[0]  # type: ignore[attr-defined]
     held = kept.counts[0]

@@ -7,8 +7,8 @@ import torch
 
 import remanence as rm
 from bank_search import found_by, search_of
-from remanence.context.caches.attention import Reading
-from remanence.context.caches.held import Held
+from remanence.context.caches.attention import ForwardCall
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.memorizing import MemorizingTransformers
 from remanence.errors import UsageError
 from remanence.randomness import generator
@@ -19,11 +19,11 @@ COUNT, AWAY = 40, 30
 @pytest.fixture
 def held():
     """Forty entries of two heads, the first thirty in the bank."""
-    layer = Held(2, MemorizingTransformers.marks)
+    layer = LayerCache(2, MemorizingTransformers.entry_stats)
     layer.capacity = layer.whole = COUNT
     draw = torch.Generator().manual_seed(3)
     layer.append(*torch.randn(2, 1, 2, COUNT, 8, generator=draw), torch.arange(COUNT)[None])
-    layer.mark("away")[:, :, :AWAY] = 1.0
+    layer.stat("away")[:, :, :AWAY] = 1.0
     return layer
 
 
@@ -64,13 +64,13 @@ def test_an_approximate_search_finds_the_best_of_its_candidates(held):
 
 def test_only_one_layer_looks_up(held):
     query = torch.randn(1, 4, 3, 8, generator=torch.Generator().manual_seed(4))
-    reading = Reading(None, None, 3, torch.arange(COUNT - 3, COUNT)[None])
+    call = ForwardCall(None, None, 3, torch.arange(COUNT - 3, COUNT)[None])
     keys, values = (some[:, :, AWAY:].repeat_interleave(2, 1) for some in (held.keys, held.values))
     window = (query @ keys.transpose(2, 3) * 0.5).softmax(-1) @ values
     for layer, alone in ((-2, False), (2, False), (-1, True)):
         policy = MemorizingTransformers(layer=layer)
         policy.set_structure({"looks_up": range(4)[layer]})
-        output = policy.attend(held, query, None, 0.5, reading)[0]
+        output = policy.attend(held, query, None, 0.5, call)[0]
         assert torch.allclose(output, window, atol=1e-6 if alone else 1e-2) == alone
 
 
@@ -96,7 +96,7 @@ def test_the_gate_mixes_two_softmaxes(gate):
 
 def test_the_layer_that_looks_up_holds_more(llama, text):
     cache = rm.context.cache("memorizing-transformers", model=llama, tokens=40, recent=12, layer=1)
-    with cache.on(llama):
+    with cache.attach(llama):
         for at in range(0, 90, 15):
             llama(text[:, at : at + 15], past_key_values=cache)
     first, looks_up, last = cache.counts
@@ -106,5 +106,5 @@ def test_the_layer_that_looks_up_holds_more(llama, text):
 
 def test_a_layer_that_is_not_there_is_refused(llama, text):
     cache = rm.context.cache("memorizing-transformers", model=llama, tokens=40, recent=12, layer=3)
-    with cache.on(llama), pytest.raises(UsageError, match="layer 3 shall look up, and the model has 3"):
+    with cache.attach(llama), pytest.raises(UsageError, match="layer 3 shall look up, and the model has 3"):
         llama(text, past_key_values=cache)

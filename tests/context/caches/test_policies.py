@@ -17,7 +17,7 @@ SMALL = {
 def read(model, cache, tokens, cuts, **given):
     """Read in pieces; the logits at every token."""
     found, at = [], 0
-    with cache.on(model):
+    with cache.attach(model):
         for cut in [*cuts, tokens.shape[1]]:
             found.append(model(tokens[:, at:cut], past_key_values=cache, **given).logits)
             at = cut
@@ -45,7 +45,7 @@ def test_bytes_stay_within_the_budget_and_flat(name):
     cache = rm.context.cache(name, model=llama, budget=budget)
     tokens = torch.randint(40, (1, 20_000), generator=torch.Generator().manual_seed(0))
     sizes = []
-    with cache.on(llama):
+    with cache.attach(llama):
         for at in range(2_000):
             llama(tokens[:, at : at + 1], past_key_values=cache)
             sizes.append(cache.nbytes)
@@ -65,7 +65,7 @@ def test_a_budget_beyond_the_positions_of_the_model_is_used_as_far_as_they_go(ll
     tokens = torch.randint(40, (1, 540), generator=torch.Generator().manual_seed(6))
     logits = read(llama, cache, tokens, [*range(60, 500, 60), *range(500, 540)])
     assert torch.isfinite(logits).all()
-    front = [int(cache.policy.front(held).sum(2).max()) for held in cache.held]
+    front = [int(cache.policy.positioned(held).sum(2).max()) for held in cache.held]
     assert max(front) <= 256
     assert min(cache.counts) >= 256 - 60 - 8
 
@@ -78,7 +78,7 @@ def test_padding_is_not_seen(llama, name):
     padded = torch.cat([torch.cat([torch.zeros(1, 30 - row.shape[1], dtype=torch.int64), row], 1) for row in rows])
     mask = torch.cat([(torch.arange(30) >= 30 - row.shape[1])[None].long() for row in rows])
     cache = rm.context.cache(name, model=llama, tokens=100)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(padded[:, :20], attention_mask=mask[:, :20], past_key_values=cache)
         last = llama(padded[:, 20:], attention_mask=mask, past_key_values=cache).logits[:, -1]
     assert torch.allclose(last, torch.stack(alone), atol=1e-4)
@@ -88,7 +88,7 @@ def test_padding_is_not_seen(llama, name):
 def test_it_generates_as_the_model_does_while_nothing_must_go(llama, text, name):
     cache = rm.context.cache(name, model=llama, tokens=120)
     expected = llama.generate(text[:, :20], max_new_tokens=30, do_sample=False)
-    with cache.on(llama):
+    with cache.attach(llama):
         assert torch.equal(
             llama.generate(text[:, :20], past_key_values=cache, max_new_tokens=30, do_sample=False), expected
         )
@@ -98,7 +98,7 @@ def test_it_generates_as_the_model_does_while_nothing_must_go(llama, text, name)
 def test_beams_share_no_memory_that_differs(llama, text, name):
     settings = {"max_new_tokens": 20, "num_beams": 3, "do_sample": False}
     cache = rm.context.cache(name, model=llama, tokens=120)
-    with cache.on(llama):
+    with cache.attach(llama):
         found = llama.generate(text[:, :20], past_key_values=cache, **settings)
     assert torch.equal(found, llama.generate(text[:, :20], **settings))
 
@@ -164,7 +164,7 @@ def test_bytes_stay_flat_over_a_hundred_thousand_tokens(name):
     llama = small_llama(hidden_size=16, num_hidden_layers=2, max_position_embeddings=1_000_000)
     cache = rm.context.cache(name, model=llama, budget=16_000, **SMALL[name])
     tokens = torch.randint(40, (1, 100_000), generator=torch.Generator().manual_seed(0))
-    with cache.on(llama):
+    with cache.attach(llama):
         for at in range(100_000):
             llama(tokens[:, at : at + 1], past_key_values=cache)
             assert cache.nbytes <= 16_000

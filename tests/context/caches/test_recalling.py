@@ -8,9 +8,9 @@ import torch
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 import remanence as rm
-from remanence.context.caches.attention import Reading
+from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.bank import Found, best
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.rotary import Rotary
 
@@ -48,7 +48,7 @@ def raw_keys(llama, tokens):
 @pytest.mark.parametrize("cuts", [[30, 60], [50, 51, 52, 53, 80], list(range(1, 90))])
 def test_the_bank_is_at_position_0_and_sinks_stand_before_the_window(llama, text, name, cuts):
     cache = rm.context.cache(name, model=llama, tokens=60, recent=12, sinks=3)
-    with cache.on(llama):
+    with cache.attach(llama):
         for start, end in zip([0, *cuts], [*cuts, 90], strict=True):
             llama(text[:, start:end], past_key_values=cache)
     held, raw = cache.held[0], raw_keys(llama, text)
@@ -67,7 +67,7 @@ def test_the_bank_is_at_position_0_and_sinks_stand_before_the_window(llama, text
 @pytest.mark.parametrize("name", ["extended-mind", "memorizing-transformers", "em-llm", "camelot"])
 def test_where_the_bank_lies_is_known_until_it_changes(llama, text, name):
     cache = rm.context.cache(name, model=llama, tokens=40, recent=8, sinks=2)
-    with cache.on(llama):
+    with cache.attach(llama):
         for at in range(90):
             if at == 70:
                 cache.drop(40, 64)
@@ -87,11 +87,11 @@ def read():
     """A layer that has read some tokens and sent the middle of them away, and the keys and values as they came."""
     draw = torch.Generator().manual_seed(7)
     keys, values = (torch.randn(1, 2, READ + NEW, 4, generator=draw) for _ in range(2))
-    held = Held(0, Recalling.marks, ROTARY)
+    held = LayerCache(0, Recalling.entry_stats, ROTARY)
     held.capacity = held.whole = READ
     held.append(ROTARY.turn(keys[:, :, :READ], torch.arange(READ)), values[:, :, :READ], torch.arange(READ)[None])
     policy = Everything()
-    policy.ended([held], torch.tensor([READ]), 512)
+    policy.on_forward_end([held], torch.tensor([READ]), 512)
     return policy, held, keys, values
 
 
@@ -100,9 +100,9 @@ def test_queries_read_the_bank_at_one_distance_as_a_loop_does(read):
     new = torch.arange(READ, READ + NEW)
     held.append(ROTARY.turn(keys[:, :, READ:], new), values[:, :, READ:], new[None])
     query = torch.randn(1, 4, NEW, 4, generator=torch.Generator().manual_seed(8))
-    reading = Reading(None, None, NEW, new[None])
-    see = policy.visible(held, reading, READ)
-    output, _ = policy.attend(held, ROTARY.turn(query, new), see, 0.5, reading)
+    call = ForwardCall(None, None, NEW, new[None])
+    see = policy.visible(held, call, READ)
+    output, _ = policy.attend(held, ROTARY.turn(query, new), see, 0.5, call)
 
     def product(head, token, entry):
         """Of query and key, None where the query sees nothing of the entry."""
@@ -136,26 +136,26 @@ def test_the_oldest_of_the_bank_goes_first(read):
 
 def test_nothing_is_sent_away_while_there_is_room(read):
     policy, held, keys, values = read
-    other = Held(0, Recalling.marks, ROTARY)
+    other = LayerCache(0, Recalling.entry_stats, ROTARY)
     other.capacity = READ + 1
     other.append(keys[:, :, :READ], values[:, :, :READ], torch.arange(READ)[None])
-    policy.ended([other], torch.tensor([READ]), 512)
+    policy.on_forward_end([other], torch.tensor([READ]), 512)
     assert not bool(policy.away(other).any())
     # nor twice: the window is as small as it gets
     before = held.keys.clone()
-    policy.ended([held], torch.tensor([READ]), 512)
+    policy.on_forward_end([held], torch.tensor([READ]), 512)
     assert torch.equal(held.keys, before)
 
 
 def test_half_of_the_positions_is_the_longest_window(read):
     policy, _, keys, values = read
-    other = Held(0, Recalling.marks, ROTARY)
+    other = LayerCache(0, Recalling.entry_stats, ROTARY)
     other.capacity = 1000
     other.append(keys[:, :, :READ], values[:, :, :READ], torch.arange(READ)[None])
-    policy.ended([other], torch.tensor([READ]), 2 * READ)
+    policy.on_forward_end([other], torch.tensor([READ]), 2 * READ)
     assert not bool(policy.away(other).any())
-    policy.ended([other], torch.tensor([READ]), 2 * READ - 2)
-    assert int(policy.front(other)[0, 0].sum()) == SINKS + RECENT
+    policy.on_forward_end([other], torch.tensor([READ]), 2 * READ - 2)
+    assert int(policy.positioned(other)[0, 0].sum()) == SINKS + RECENT
 
 
 def test_the_best_are_those_of_a_sort():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import remanence as rm
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.rotary import Rotary
 from remanence.context.caches.think import Channels, ThinK
 from small_llama import small_llama
@@ -15,7 +15,7 @@ FREQUENCIES = torch.tensor([1.0, 0.3, 0.1, 0.01], dtype=torch.float64)
 def layer(rotary, whole=2, ratio=0.5, entries=9):
     """Nine entries of two heads with eight features, and the squares of queries."""
     draw = torch.Generator().manual_seed(1)
-    held = Held(0, (), rotary, Channels(ratio, whole))
+    held = LayerCache(0, (), rotary, Channels(ratio, whole))
     held.capacity, held.whole = 40, 9
     keys = torch.randn(1, 2, entries, 8, generator=draw)
     held.append(keys, torch.randn(1, 2, entries, 8, generator=draw), torch.arange(entries)[None])
@@ -36,7 +36,7 @@ def norms(held, keys, head):
 def test_the_channels_of_the_highest_scores_stay(paired):
     held, keys = layer(Rotary(FREQUENCIES) if paired else None)
     scores = [norms(held, keys, head) for head in range(2)]
-    held.thin_out()
+    held.compress()
     for head in range(2):
         if paired:
             squared = [scores[head][k] ** 2 + scores[head][k + 4] ** 2 for k in range(4)]
@@ -53,24 +53,24 @@ def test_the_channels_of_the_highest_scores_stay(paired):
 def test_the_bytes_of_channels_are_really_gone():
     held, _ = layer(None)
     before = held.nbytes
-    held.thin_out()
+    held.compress()
     held._resize(9)
     queries, channels = 2 * 8 * 4, 2 * 4 * 2
     assert before - held.nbytes == 2 * 7 * 4 * 4 + queries - channels
     shapes = {name: tuple(tensor.shape) for name, tensor in held.tensors()}
-    assert shapes["thin"] == (1, 2, 7, 4)
+    assert shapes["compressed"] == (1, 2, 7, 4)
     assert shapes["keys"] == (1, 2, 2, 8)
 
 
 def test_keys_leave_the_window_one_by_one_and_those_that_stay_keep_what_they_have():
     held, keys = layer(None)
-    held.thin_out()
+    held.compress()
     more = torch.randn(1, 2, 3, 8)
     held.append(more[:, :, :1], more[:, :, :1], torch.tensor([[9]]))
-    held.thin_out()
+    held.compress()
     assert (held.count, held.older) == (10, 8)
     held.append(more[:, :, 1:], more[:, :, 1:], torch.tensor([[10, 11]]))
-    held.thin_out()
+    held.compress()
     every = torch.cat([keys, more], 2)
     kept = torch.zeros(1, 2, 1, 8).scatter(3, held.besides["channels"].long().unsqueeze(2), 1.0)
     assert torch.equal(held.keys, torch.cat([every[:, :, :10] * kept, every[:, :, 10:]], 2))
@@ -84,7 +84,7 @@ def test_keys_leave_the_window_one_by_one_and_those_that_stay_keep_what_they_hav
 def test_thin_keys_are_moved_as_whole_ones_without_the_channels():
     rotary = Rotary(FREQUENCIES)
     held, keys = layer(rotary)
-    held.thin_out()
+    held.compress()
     kept = torch.zeros(1, 2, 1, 8).scatter(3, held.besides["channels"].long().unsqueeze(2), 1.0)
     by = torch.tensor([0, 5, 5, 4, 3, 3, 2, 1, 0]).view(1, 1, 9).expand(1, 2, 9)
     held.move(by)
@@ -94,7 +94,7 @@ def test_thin_keys_are_moved_as_whole_ones_without_the_channels():
 
 def test_replaced_keys_lose_their_channels_again():
     held, keys = layer(None)
-    held.thin_out()
+    held.compress()
     held.replace(torch.tensor([[[1, 8], [1, 8]]]), torch.ones(1, 2, 2, 8), torch.ones(1, 2, 2, 8))
     assert held.keys[0, 0, 1].sum() == 4
     assert held.keys[0, 0, 8].sum() == 8
@@ -105,29 +105,29 @@ def test_replaced_keys_lose_their_channels_again():
 def test_more_entries_fit_the_same_bytes_and_stay_within_them(text, positions):
     llama = small_llama(hidden_size=64)
     settings = {"recent_share": 0.25, "positions": positions}
-    thin = rm.context.cache("think", model=llama, budget=60_000, ratio=0.5, whole=4, **settings)
+    compressed = rm.context.cache("think", model=llama, budget=60_000, ratio=0.5, whole=4, **settings)
     whole = rm.context.cache("heavy-hitters", model=llama, budget=60_000, **settings)
-    for cache in (thin, whole):
-        with cache.on(llama):
+    for cache in (compressed, whole):
+        with cache.attach(llama):
             for low, high in ((0, 30), (30, 60), *((at, at + 1) for at in range(60, 90))):
                 llama(text[:, low:high], past_key_values=cache)
                 assert cache.nbytes <= 60_000
-    assert thin.counts[0] > 1.15 * whole.counts[0]
-    assert all(held.older == held.count - 4 for held in thin.held)
+    assert compressed.counts[0] > 1.15 * whole.counts[0]
+    assert all(held.older == held.count - 4 for held in compressed.held)
 
 
 def test_a_saved_cache_with_thin_keys_goes_on_equally(text, tmp_path):
     llama = small_llama(hidden_size=64)
     cache = rm.context.cache("think", model=llama, budget=45_000, whole=4)
-    with cache.on(llama):
+    with cache.attach(llama):
         llama(text[:, :70], past_key_values=cache)
     assert cache.held[0].older
-    cache.save(tmp_path / "thin.safetensors")
-    opened = rm.context.reopen(tmp_path / "thin.safetensors", model=llama)
+    cache.save(tmp_path / "compressed.safetensors")
+    opened = rm.context.reopen(tmp_path / "compressed.safetensors", model=llama)
     for low, high in ((70, 71), (71, 90)):
         said = []
         for one in (cache, opened):
-            with one.on(llama):
+            with one.attach(llama):
                 said.append(llama(text[:, low:high], past_key_values=one).logits)
         assert torch.equal(*said)
 
@@ -135,15 +135,15 @@ def test_a_saved_cache_with_thin_keys_goes_on_equally(text, tmp_path):
 def test_queries_are_those_of_the_last_observed(llama, text):
     seen = []
     cache = rm.context.cache("think", model=llama, tokens=200, observed=8)
-    given = cache.policy.attended
+    given = cache.policy.on_attention
 
     def noted(held, query, weights, reading):
         if held.layer == 1:
             seen.append(query)
         given(held, query, weights, reading)
 
-    cache.policy.attended = noted
-    with cache.on(llama):
+    cache.policy.on_attention = noted
+    with cache.attach(llama):
         llama(text[:, :20], past_key_values=cache)
         llama(text[:, 20:22], past_key_values=cache)
     first = seen[0][0, :, -8:].square().mean(1).view(2, 2, -1).sum(1)

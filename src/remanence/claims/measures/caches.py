@@ -130,7 +130,7 @@ def read(model: Any, cache: PolicyCache, texts: Sequence[PlantedText], *, piece:
     tokens = torch.tensor([[BEGIN, *given.text.encode("ascii")] for given in texts])
     told = torch.stack([_outside(given) for given in texts])
     last: Tensor | None = None
-    with cache.on(model):
+    with cache.attach(model):
         for at in range(0, tokens.shape[1], piece):
             logits = model(tokens[:, at : at + piece], past_key_values=cache).logits.float()
             # The last logits of the call before foretell the first token of this one
@@ -170,7 +170,7 @@ def answers(
     calls = [asked[:, :-1]]
     if apart:
         calls = [asked[:, :-size], *(asked[:, k : k + 1] for k in range(asked.shape[1] - size, asked.shape[1] - 1))]
-    with cache.on(model):
+    with cache.attach(model):
         logits = torch.cat([model(call, past_key_values=cache).logits for call in calls], 1)
     right: list[bool] = (logits[:, -size:].argmax(-1) == asked[:, -size:]).all(1).tolist()
     return right
@@ -232,7 +232,7 @@ def prompted(make: Make, seed: int, *, held_out: bool, texts: Texts = PROMPTS, b
             ]
             values = torch.tensor([list(fact.value.encode("ascii")) for fact in asked])
             cache, prompt = make(model, budget * rows), torch.tensor(prompts)
-            with cache.on(model):
+            with cache.attach(model):
                 first = model(prompt, past_key_values=cache).logits[:, -1:]
                 found.nbytes = max(found.nbytes, -(-cache.nbytes // rows))
                 others = model(values[:, :-1], past_key_values=cache).logits

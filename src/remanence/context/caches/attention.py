@@ -21,7 +21,7 @@ _NUMBERS = itertools.count()
 
 
 @dataclass
-class Reading:
+class ForwardCall:
     """One call of the model.
 
     Parameters
@@ -108,14 +108,14 @@ def attention(
     return output.view(batch, queries, new, -1), shares.view(batch, queries, new, -1)
 
 
-def visible(index: Tensor, reading: Reading, seen: int) -> Tensor | None:
+def visible(index: Tensor, call: ForwardCall, seen: int) -> Tensor | None:
     """What the new tokens may see: entries that are no padding and no younger than they.
 
     Parameters
     ----------
     index:
         (batch, heads, count), the new entries last.
-    reading:
+    call:
         The call.
     seen:
         Tokens before it.
@@ -125,20 +125,20 @@ def visible(index: Tensor, reading: Reading, seen: int) -> Tensor | None:
     (batch, heads, n, count) bool or, where no entry is padding, (1, 1, n, count); None if every new token sees
     everything.
     """
-    count, new = index.shape[2], reading.length
+    count, new = index.shape[2], call.length
     if int(index.min()) < 0:
         at = seen + torch.arange(new, device=index.device)
         return (index.unsqueeze(2) <= at.view(1, 1, -1, 1)) & (index.unsqueeze(2) >= 0)
     if new == 1:
         return None
-    if reading.mask is None or reading.mask.shape[3] != count:
+    if call.mask is None or call.mask.shape[3] != count:
         everything = torch.ones(1, 1, new, count, dtype=torch.bool, device=index.device)
-        reading.mask = everything.tril(count - new)
-    return reading.mask
+        call.mask = everything.tril(count - new)
+    return call.mask
 
 
 @contextmanager
-def on(cache: PolicyCache, model: Any) -> Iterator[None]:
+def attach(cache: PolicyCache, model: Any) -> Iterator[None]:
     """Inside, the model hands the cache what its policy needs; afterwards the model is as it was."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -146,7 +146,7 @@ def on(cache: PolicyCache, model: Any) -> Iterator[None]:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     if cache.attached:
-        raise StateError("the cache is inside `with cache.on(model):` already: leave that block first")
+        raise StateError("the cache is inside `with cache.attach(model):` already: leave that block first")
     before = model.config._attn_implementation
     # "eager" is a function of each model's file and has no entry of its own; sdpa computes the same
     original = ALL_ATTENTION_FUNCTIONS.get(before, sdpa_attention_forward)
@@ -156,7 +156,7 @@ def on(cache: PolicyCache, model: Any) -> Iterator[None]:
     def attend(
         module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **rest: Any
     ) -> tuple[Tensor, Tensor | None]:
-        if cache.reading is None:
+        if cache.call is None:
             given: tuple[Tensor, Tensor | None] = original(module, query, key, value, mask, **rest)
             return given
         scaling = rest.get("scaling") or module.head_dim**-0.5
@@ -164,7 +164,7 @@ def on(cache: PolicyCache, model: Any) -> Iterator[None]:
         return output.transpose(1, 2).contiguous(), shares
 
     def mask(*args: Any, **rest: Any) -> Tensor | None:
-        if cache.reading is not None or original_mask is None:
+        if cache.call is not None or original_mask is None:
             return None
         made: Tensor | None = original_mask(*args, **rest)
         return made
@@ -183,7 +183,7 @@ def on(cache: PolicyCache, model: Any) -> Iterator[None]:
         return args, given
 
     def leave(_: Any, __: tuple[Any, ...], ___: dict[str, Any], output: Any) -> None:
-        if cache.reading is None:
+        if cache.call is None:
             return
         logits = output.logits if hasattr(output, "logits") else output[0]
         if not bool(torch.isfinite(logits[:, -1]).all()):

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Policy
 
 if TYPE_CHECKING:
-    from remanence.context.caches.attention import Reading
+    from remanence.context.caches.attention import ForwardCall
 
 
 class AttentionScores(Policy):
-    """A policy that keeps what was attended to; its `worth` is the score.
+    """A policy that keeps what was attended to; its `score` is the score.
 
     Attributes
     ----------
@@ -31,34 +31,34 @@ class AttentionScores(Policy):
     """
 
     sees: ClassVar[frozenset[str]] = frozenset({"attention"})
-    marks: ClassVar[tuple[str, ...]] = ("attention",)
+    entry_stats: ClassVar[tuple[str, ...]] = ("attention",)
     window: int | None = None
     recent_share: float = 0.5
 
     def newest(self, capacity: int) -> int:
         return max(self.recent, min(int(capacity * self.recent_share), capacity - self.sinks))
 
-    def worth(self, held: Held) -> Tensor:
-        return held.mark("attention")
+    def score(self, held: LayerCache) -> Tensor:
+        return held.stat("attention")
 
-    def attended(self, held: Held, query: Tensor, weights: Tensor | None, reading: Reading) -> None:
+    def on_attention(self, held: LayerCache, query: Tensor, weights: Tensor | None, call: ForwardCall) -> None:
         if weights is None:
             return
-        given, seen = self._given(held, weights, reading)
-        scores = held.mark("attention")
+        given, seen = self._given(held, weights, call)
+        scores = held.stat("attention")
         if self.window is None:
             scores.add_(given)
         else:
             earlier = (1 - seen / self.window).clamp(min=0).view(-1, 1, 1)
             scores.mul_(earlier).add_(given / self.window)
 
-    def _given(self, held: Held, weights: Tensor, reading: Reading) -> tuple[Tensor, Tensor]:
+    def _given(self, held: LayerCache, weights: Tensor, call: ForwardCall) -> tuple[Tensor, Tensor]:
         """The attention of the call's queries, (batch, heads, count), and how many queries gave it, (batch,)."""
         batch, _, new, count = weights.shape
         heads = held.index.shape[1]
         asked = torch.ones(batch, new, device=weights.device)
-        if reading.valid is not None:
-            asked = reading.valid.to(asked)
+        if call.valid is not None:
+            asked = call.valid.to(asked)
         if self.window is not None:
             # The last queries of each row, padding not counted
             after = asked.flip(1).cumsum(1).flip(1)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from remanence.context.caches.attention import Reading
-from remanence.context.caches.held import Held
+from remanence.context.caches.attention import ForwardCall
+from remanence.context.caches.layer_cache import LayerCache
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Search:
 
     Parameters
     ----------
-    held, bank, reading:
+    held, bank, call:
         The layer with the new entries, where in it the bank lies, and the call.
     query:
         (batch, query heads, n, features), as the bank is asked, times `scaling`.
@@ -66,9 +66,9 @@ class Search:
         Of the attention of the model.
     """
 
-    held: Held
+    held: LayerCache
     bank: Bank
-    reading: Reading
+    call: ForwardCall
     query: Tensor
     keys: Tensor
     lengths: Tensor

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from remanence.context.caches import attention
-from remanence.context.caches.allowance import Allowance
-from remanence.context.caches.attention import Reading
-from remanence.context.caches.held import PAD, Held
+from remanence.context.caches.attention import ForwardCall
+from remanence.context.caches.layer_budget import LayerBudget
+from remanence.context.caches.layer_cache import PAD, LayerCache
 from remanence.context.caches.policy import Policy
 from remanence.context.caches.supported import Shape
 from remanence.errors import BudgetError, StateError, Unsupported, UsageError
@@ -63,14 +63,16 @@ class PolicyCache:
                 "cannot be moved: choose positions='original' where the policy has it, or a model with plain rotary positions"
             )
         rotary = shape.rotary if closed else None
-        self.held = [Held(layer, policy.marks, rotary, policy.thinning) for layer in range(shape.layers)]
+        self.held = [
+            LayerCache(layer, policy.entry_stats, rotary, policy.key_compression) for layer in range(shape.layers)
+        ]
         self.seen = 0
         self.base: Tensor | None = None
         """The position of the next token of each row, (batch,) int64; None before anything was read."""
-        self.reading: Reading | None = None
+        self.call: ForwardCall | None = None
         self.attached = False
         self._padded_left: bool | None = None
-        self._allowance = Allowance(policy, shape, budget=budget, tokens=tokens)
+        self._layer_budget = LayerBudget(policy, shape, budget=budget, tokens=tokens)
         self._before: list[int] = []
 
     # What it costs and what it saw
@@ -86,11 +88,11 @@ class PolicyCache:
         """Entries of each layer."""
         return [held.count for held in self.held]
 
-    def on(self, model: Any) -> AbstractContextManager[None]:
+    def attach(self, model: Any) -> AbstractContextManager[None]:
         """A block in which the model hands this cache what its policy needs: queries, attention, logits, padding."""
-        return attention.on(self, model)
+        return attention.attach(self, model)
 
-    # One call of the model, inside `on`
+    # One call of the model, inside `attach`
 
     def enter(self, tokens: Tensor | None, shape: tuple[int, ...], mask: Tensor | None) -> Tensor:
         """A call begins: the positions of its new tokens, (batch, n)."""
@@ -129,82 +131,87 @@ class PolicyCache:
             )
         positions = (base[:, None] + at - 1).clamp(min=0)
         first = valid is None and self.seen == 0
-        self.reading, self._before = Reading(tokens, valid, new, positions, first), self.counts
+        self.call, self._before = ForwardCall(tokens, valid, new, positions, first), self.counts
         return positions
 
     def attend(self, layer: int, query: Tensor, scaling: float) -> tuple[Tensor, Tensor | None]:
         """What the new tokens read from a layer."""
-        held, reading = self.held[layer], self.reading
-        if reading is None:
-            raise StateError("no call of the model is under way: read inside `with cache.on(model):`")
-        seen = self.policy.visible(held, reading, self.seen)
-        output, weights = self.policy.attend(held, query, seen, scaling, reading)
-        if reading.valid is not None:  # padding may have seen nothing, and NaN at it would reach others as 0 · NaN
-            output = output.masked_fill(~reading.valid.to(output.device)[:, None, :, None], 0.0)
+        held, call = self.held[layer], self.call
+        if call is None:
+            raise StateError("no call of the model is under way: read inside `with cache.attach(model):`")
+        seen = self.policy.visible(held, call, self.seen)
+        output, weights = self.policy.attend(held, query, seen, scaling, call)
+        if call.valid is not None:  # padding may have seen nothing, and NaN at it would reach others as 0 · NaN
+            output = output.masked_fill(~call.valid.to(output.device)[:, None, :, None], 0.0)
         if self.policy.sees & {"attention", "queries"}:
-            self.policy.attended(held, query, weights, reading)
+            self.policy.on_attention(held, query, weights, call)
         return output, weights
 
     def leave(self, logits: Tensor) -> None:
         """A call has ended: what no longer fits is let go."""
-        reading = self.reading
-        if reading is None or self.base is None:
+        call = self.call
+        if call is None or self.base is None:
             return
-        self.reading = None
+        self.call = None
         if "logits" in self.policy.sees:
-            self.policy.heard(self.held, reading.tokens, logits, reading)
-        self.base += reading.length if reading.valid is None else reading.valid.sum(1)
-        self.seen += reading.length
-        self.policy.ended(self.held, self.base, self.shape.positions)
-        self._settle(self.held)
+            self.policy.on_logits(self.held, call.tokens, logits, call)
+        self.base += call.length if call.valid is None else call.valid.sum(1)
+        self.seen += call.length
+        self.policy.on_forward_end(self.held, self.base, self.shape.positions)
+        self._evict(self.held)
 
     def abandon(self) -> None:
         """A call broke off: its tokens are dropped."""
-        if self.reading is not None:
+        if self.call is not None:
             for held, count in zip(self.held, self._before, strict=True):
-                held.take_off(min(held.count, count))
-        self.reading = None
+                held.truncate(min(held.count, count))
+        self.call = None
 
     # Taking in
 
-    def take(self, held: Held, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """New keys and values of a layer; what attention is to see of it."""
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """New keys and values of a layer, as transformers hands them over; what attention is to see of it."""
+        held, keys, values = self.held[layer_idx], key_states, value_states
         if not self.attached and self.policy.sees:
             raise UsageError(
                 f"the policy {self.name or type(self.policy).__name__} needs the model's "
-                f"{' and '.join(sorted(self.policy.sees))}: read inside `with cache.on(model):`"
+                f"{' and '.join(sorted(self.policy.sees))}: read inside `with cache.attach(model):`"
             )
         if not self.attached and type(self.policy).attend is not Policy.attend:
             raise UsageError(
                 f"the policy {self.name or type(self.policy).__name__} has an attention of its own: read inside "
-                "`with cache.on(model):`"
+                "`with cache.attach(model):`"
             )
         if not self.attached and keys.shape[0] > 1:
             raise UsageError(
                 f"{keys.shape[0]} sequences were read at once, some of which may be padded: read inside "
-                "`with cache.on(model):`, where the cache sees the padding"
+                "`with cache.attach(model):`, where the cache sees the padding"
             )
         if keys.dtype != self.shape.dtype and not held.empty and keys.dtype != held.keys.dtype:
             raise StateError(f"keys of {keys.dtype} came to a cache of {held.keys.dtype}: use one dtype throughout")
-        reading, new = self.reading, keys.shape[2]
+        call, new = self.call, keys.shape[2]
         if held.layer == 0:
             self._plan(keys, values)
-        if reading is None:
-            return self._take_bare(held, keys, values)
+        if call is None:
+            return self._update_unattached(held, keys, values)
         index = torch.arange(self.seen, self.seen + new, dtype=torch.int32, device=keys.device).expand(
             keys.shape[0], -1
         )
-        if reading.valid is not None:
-            index = index.masked_fill(~reading.valid.to(keys.device), PAD)
-        held.append(keys, values, index, padded=reading.valid is not None)
+        if call.valid is not None:
+            index = index.masked_fill(~call.valid.to(keys.device), PAD)
+        held.append(keys, values, index, padded=call.valid is not None)
         return keys, values  # `attend` reads from what is held
 
-    def _take_bare(self, held: Held, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Outside `on` there is no end of a call to wait for: what goes is let go while attention still sees it."""
+    def _update_unattached(self, held: LayerCache, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Outside `attach` there is no end of a call to wait for: what goes is let go while attention still sees it."""
         new = keys.shape[2]
         base = self._rows(keys.shape[0], keys.device)
         if held.layer == 0:
-            if int(base[0]) != self.seen:  # positions were counted anew inside `on`, and here they follow what was seen
+            if (
+                int(base[0]) != self.seen
+            ):  # positions were counted anew inside `attach`, and here they follow what was seen
                 for one in self.held:
                     if not one.empty:
                         one.move(torch.as_tensor(self.seen - int(base[0]), device=keys.device))
@@ -215,7 +222,7 @@ class PolicyCache:
         index = torch.arange(start, start + new, dtype=torch.int32, device=keys.device).expand(1, -1)
         held.append(keys, values, index)
         read = held.keys, held.values
-        self._settle([held])
+        self._evict([held])
         return read
 
     def _rows(self, batch: int, device: torch.device | None) -> Tensor:
@@ -244,20 +251,20 @@ class PolicyCache:
     def _make_room(self, count: int) -> None:
         """Let go of what has no position before the tokens to come, if a budget allows more than the model has."""
         least = self.policy.smallest() - 1
-        if self._allowance.total > 0 and type(self.policy).front is Policy.front and count >= least:
+        if self._layer_budget.total > 0 and type(self.policy).positioned is Policy.positioned and count >= least:
             for held in self.held:
                 if held.count > count:
                     self._shrink(held, max(least, count - self._slack(count)))
 
     def _rebase(self) -> None:
         """Count positions anew, so that the next token comes right after what is held."""
-        filled = [self.policy.front(held).sum(2).amax(1) for held in self.held if not held.empty]
+        filled = [self.policy.positioned(held).sum(2).amax(1) for held in self.held if not held.empty]
         if self.base is None or not filled:
             return
         by = torch.stack([longest.to(self.base.device) for longest in filled]).amax(0) - self.base
         for held in self.held:
             if not held.empty:
-                held.move(by.view(-1, 1, 1).to(held.index.device) * self.policy.front(held))
+                held.move(by.view(-1, 1, 1).to(held.index.device) * self.policy.positioned(held))
         self.base += by
 
     # Keeping to the budget
@@ -267,37 +274,37 @@ class PolicyCache:
         if self.budget is not None:
             like = torch.empty(1, self.shape.heads, 0, self.shape.features, dtype=self.shape.dtype)
             self._plan(like, like)
-            self._allowance.total = 0
+            self._layer_budget.total = 0
 
     def _plan(self, keys: Tensor, values: Tensor) -> None:
         """How many entries all layers of a row may hold together."""
-        if self._allowance.total:
+        if self._layer_budget.total:
             return
-        self._allowance.count(keys, values, moved=self.held[0].rotary is not None)
+        self._layer_budget.count(keys, values, moved=self.held[0].rotary is not None)
         for held in self.held:
-            self._allowance.allot(held, self._allowance.each)
+            self._layer_budget.assign(held, self._layer_budget.each)
 
-    def _settle(self, layers: list[Held]) -> None:
+    def _evict(self, layers: list[LayerCache]) -> None:
         """Let go of what is beyond the capacity, so that one more token has room."""
-        if self._allowance.total <= 0:
+        if self._layer_budget.total <= 0:
             return
-        shares = self.policy.capacities(self.held, self._allowance.total)
+        shares = self.policy.capacities(self.held, self._layer_budget.total)
         for held in layers:
-            self._allowance.allot(held, shares[held.layer])
+            self._layer_budget.assign(held, shares[held.layer])
             if held.count >= held.capacity:
                 least = min(self.policy.smallest() - 1, held.capacity - 1)
                 self._shrink(held, max(least, held.capacity - self._slack(held.capacity)))
-            held.thin_out()
+            held.compress()
             held.trim()
 
     def _slack(self, capacity: int) -> int:
         """How many entries go at once."""
         return self.slack if self.slack is not None else max(1, capacity // 32)
 
-    def _shrink(self, held: Held, count: int) -> None:
+    def _shrink(self, held: LayerCache, count: int) -> None:
         kept, gone = self.policy.choose(held, count)
         self.policy.merge(held, kept, gone)
-        held.select(kept, close=self.policy.front(held) if self.policy.positions == "closed" else None)
+        held.select(kept, close=self.policy.positioned(held) if self.policy.positions == "closed" else None)
 
     def trim(self) -> None:
         """Give back unused room, which would be filled by what comes next."""
@@ -320,7 +327,7 @@ class PolicyCache:
         """Forget everything."""
         for held in self.held:
             held.clear()
-        self.seen, self.base, self._allowance.total, self._padded_left = 0, None, 0, None
+        self.seen, self.base, self._layer_budget.total, self._padded_left = 0, None, 0, None
         self.policy.clear()
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
@@ -331,20 +338,20 @@ class PolicyCache:
         if changed:
             self._recount(len(beam_idx))
         for held in self.held:
-            held.take_rows(beam_idx)
+            held.reorder(beam_idx)
         self.base = self.base.index_select(0, beam_idx.to(self.base.device))
-        self.policy.take_rows(beam_idx)
+        self.policy.reorder(beam_idx)
         if changed:
-            self._settle(self.held)
+            self._evict(self.held)
 
     def _recount(self, rows: int) -> None:
-        before = self._allowance.total
+        before = self._layer_budget.total
         like = torch.empty(rows, self.shape.heads, 0, self.shape.features, dtype=self.shape.dtype)
-        self._allowance.total = 0
+        self._layer_budget.total = 0
         try:
             self._plan(like, like)
         except BudgetError:
-            self._allowance.total = before
+            self._layer_budget.total = before
             raise
 
     batch_select_indices = reorder_cache
@@ -363,7 +370,7 @@ class PolicyCache:
     def copy(self) -> PolicyCache:
         """Another cache that goes on from here by itself."""
         if self.attached:
-            raise StateError("a cache cannot be copied inside `with cache.on(model):`: leave the block first")
+            raise StateError("a cache cannot be copied inside `with cache.attach(model):`: leave the block first")
         return copy.deepcopy(self)
 
     # After a restart
@@ -373,7 +380,7 @@ class PolicyCache:
         write_state(path, *self.state())
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors without unused room, and a structure for JSON, from which `take_back` goes on."""
+        """Tensors without unused room, and a structure for JSON, from which `load_state` goes on."""
         tensors = {f"{held.layer}.{name}": t for held in self.held for name, t in held.state().items()}
         tensors |= {f"policy.{name}": t for name, t in self.policy.tensors().items()}
         if self.base is not None:
@@ -387,26 +394,26 @@ class PolicyCache:
             "model": self.shape.fingerprint,
             "dtype": str(self.shape.dtype),
             "seen": self.seen,
-            "total": self._allowance.total,
+            "total": self._layer_budget.total,
             "padded_left": self._padded_left,
-            "weights": list(self._allowance.weights),
+            "weights": list(self._layer_budget.weights),
             "capacities": [held.capacity for held in self.held],
             "policy": self.policy.structure(),
         }
         return tensors, structure
 
-    def take_back(self, tensors: dict[str, Tensor], structure: dict[str, Any], device: torch.device) -> None:
+    def load_state(self, tensors: dict[str, Tensor], structure: dict[str, Any], device: torch.device) -> None:
         """Go on from what `save` wrote."""
-        whole, thin = structure["weights"]
-        self._allowance.weights = (whole, thin)
+        whole, compressed = structure["weights"]
+        self._layer_budget.weights = (whole, compressed)
         for held in self.held:
             prefix = f"{held.layer}."
-            held.set_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, device)
-            self._allowance.allot(held, structure["capacities"][held.layer])
+            held.load_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, device)
+            self._layer_budget.assign(held, structure["capacities"][held.layer])
         self.policy.set_tensors(
             {n.removeprefix("policy."): t.to(device) for n, t in tensors.items() if n.startswith("policy.")}
         )
         self.policy.set_structure(structure["policy"])
         self.base = tensors["base"].to(device) if "base" in tensors else None
-        self.seen, self._allowance.total = structure["seen"], structure["total"]
+        self.seen, self._layer_budget.total = structure["seen"], structure["total"]
         self._padded_left = structure["padded_left"]

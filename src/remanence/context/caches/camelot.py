@@ -15,7 +15,7 @@ from torch import Tensor
 
 from remanence.context.caches.bank import Found, Search, hidden
 from remanence.context.caches.consolidation import Consolidation
-from remanence.context.caches.held import PAD, SHORTEST, Held
+from remanence.context.caches.layer_cache import PAD, SHORTEST, LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
@@ -51,7 +51,7 @@ class Camelot(Recalling):
 
     Example
     -------
-    >>> Camelot(novelty=0.9).marks
+    >>> Camelot(novelty=0.9).entry_stats
     ('away', 'tokens', 'touched')
 
     References
@@ -66,7 +66,7 @@ class Camelot(Recalling):
     latest token. Sinks are kept.
     """
 
-    marks: ClassVar[tuple[str, ...]] = ("away", "tokens", "touched")
+    entry_stats: ClassVar[tuple[str, ...]] = ("away", "tokens", "touched")
     """How many tokens a mode stands for, and the number of the latest of them; of an entry of the window the place of
     the mode nearest to it, or `CLOSED` where an entry before it is nearest to the same mode."""
 
@@ -79,29 +79,29 @@ class Camelot(Recalling):
     ) -> None:
         self.novelty, self.recent, self.sinks = novelty, recent, sinks
 
-    def worth(self, held: Held) -> Tensor:
-        return held.mark("touched").double().masked_fill(~self.away(held), torch.inf)
+    def score(self, held: LayerCache) -> Tensor:
+        return held.stat("touched").double().masked_fill(~self.away(held), torch.inf)
 
-    def sent_away(self, held: Held, leaving: Tensor) -> None:
+    def sent_away(self, held: LayerCache, leaving: Tensor) -> None:
         """Consolidate: each entry that leaves is averaged into the mode most like it, or becomes a mode."""
         if held.rotary is not None and held.stored_keys.dtype in (torch.float16, torch.bfloat16):
             # Keys that are held as they came cannot be averaged: those of the bank are held as attention sees them
             held.stored_keys[leaving] = held.keys[leaving]
-            held.mark("turned")[leaving] = 0
-        held.mark("tokens")[leaving] = 1.0
-        held.mark("touched")[leaving] = held.index[leaving].float()
+            held.stat("turned")[leaving] = 0
+        held.stat("tokens")[leaving] = 1.0
+        held.stat("touched")[leaving] = held.index[leaving].float()
         keys, tokens, modes, coming = (
             some.flatten(0, 1).cpu()
-            for some in (held.keys, held.mark("tokens").clone(), self.away(held) & ~leaving, leaving)
+            for some in (held.keys, held.stat("tokens").clone(), self.away(held) & ~leaving, leaving)
         )
-        lengths = held.mark("away").flatten(0, 1).cpu()
+        lengths = held.stat("away").flatten(0, 1).cpu()
         work = Consolidation(keys.float().clone(), lengths, tokens, modes, self.novelty)
-        work.take(coming)
+        work.merge(coming)
         if work.merges:
             self._follow(held, work)
 
     @staticmethod
-    def _follow(held: Held, work: Consolidation) -> None:
+    def _follow(held: LayerCache, work: Consolidation) -> None:
         """Hold modes and the rest of them as they are after a consolidation."""
         device, heads = held.index.device, held.index.shape[1]
         flat = torch.cat(
@@ -112,7 +112,7 @@ class Camelot(Recalling):
         came = (row // heads, row % heads, place)
         rows, slots = modes.to(device)
         changed, mode = (rows // heads, rows % heads, slots), mode.to(device)
-        before = held.mark("tokens")[changed].unsqueeze(1)
+        before = held.stat("tokens")[changed].unsqueeze(1)
         after = work.tokens[modes[0], modes[1]].to(device).unsqueeze(1)
         keys = work.keys[modes[0], modes[1]].to(device)
         values = held.values
@@ -120,11 +120,11 @@ class Camelot(Recalling):
         total.index_add_(0, mode, values[came].to(total.dtype))
         values[changed] = (total / after).to(values.dtype)
         held.stored_keys[changed] = keys.to(values.dtype)
-        held.mark("away")[changed] = keys.norm(dim=1).clamp(min=SHORTEST)
-        held.mark("tokens")[changed] = after.squeeze(1)
+        held.stat("away")[changed] = keys.norm(dim=1).clamp(min=SHORTEST)
+        held.stat("tokens")[changed] = after.squeeze(1)
         latest = held.index[came].float()
-        held.mark("touched")[changed] = torch.zeros_like(keys[:, 0]).scatter_reduce(0, mode, latest, "amax")
-        held.mark("away")[came] = 0.0
+        held.stat("touched")[changed] = torch.zeros_like(keys[:, 0]).scatter_reduce(0, mode, latest, "amax")
+        held.stat("away")[came] = 0.0
         held.index[came] = PAD
 
     def recalled(self, search: Search) -> Found:
@@ -136,17 +136,17 @@ class Camelot(Recalling):
             rank = torch.arange(1, held.count - (bank.end - bank.first) + 1, device=search.keys.device)
             rank = rank.expand(*search.keys.shape[:2], -1)
         else:
-            front = (bank.outside(held.index) != PAD) & (bank.outside(held.mark("away")) == 0)
+            front = (bank.outside(held.index) != PAD) & (bank.outside(held.stat("away")) == 0)
             rank = front.cumsum(2)
         self._compare(search, front, rank)
-        touched = bank.outside(held.mark("touched"))
+        touched = bank.outside(held.stat("touched"))
         nearest = touched.long().clamp(0, search.keys.shape[2] - 1)
         opens = (touched >= 0)[:, :, None, None]
         if front is not None:
             opens = opens & front[:, :, None, None]
         if not bank.whole:  # a head without a mode is near to none
             opens = opens & (search.lengths.gather(2, nearest) > 0)[:, :, None, None]
-        new = search.reading.length
+        new = search.call.length
         if new > 1:
             asked = rank[:, :, -1:] - torch.arange(new - 1, -1, -1, device=rank.device)
             opens = opens & (rank.unsqueeze(2) <= asked.unsqueeze(3)).unsqueeze(2)
@@ -154,23 +154,23 @@ class Camelot(Recalling):
 
     def _compare(self, search: Search, front: Tensor | None, rank: Tensor) -> None:
         """Note at each entry of the window which mode it opens; those that were compared with these modes have it."""
-        held, bank, reading = search.held, search.bank, search.reading
+        held, bank, call = search.held, search.bank, search.call
         known = held.follows.get("compared", 0)
         held.follows["compared"] = held.count
-        touched = held.mark("touched")
-        if front is None and known == held.count - 1 and reading.length == 1:
-            if "back" not in reading.shared and held.rotary is not None:
-                reading.shared["back"] = held.rotary.angles(-reading.positions.to(touched.device).unsqueeze(1))
+        touched = held.stat("touched")
+        if front is None and known == held.count - 1 and call.length == 1:
+            if "back" not in call.shared and held.rotary is not None:
+                call.shared["back"] = held.rotary.angles(-call.positions.to(touched.device).unsqueeze(1))
             key = held.keys[:, :, known:]
             nearest = self._nearest(
-                search, key if held.rotary is None else held.rotary.apply(key, *reading.shared["back"])
+                search, key if held.rotary is None else held.rotary.apply(key, *call.shared["back"])
             )
             opened = (bank.outside(touched)[:, :, :-1] == nearest).any(2, keepdim=True)
             touched[:, :, known:] = torch.where(opened, CLOSED, nearest)
             return
         keys = bank.outside(held.keys)
         if held.rotary is not None:
-            last = reading.positions[:, -1].view(-1, 1, 1).to(rank.device)
+            last = call.positions[:, -1].view(-1, 1, 1).to(rank.device)
             keys = held.rotary.turn(keys, rank[:, :, -1:] - rank - last)
         nearest = self._nearest(search, keys)
         # The first token of the window that is nearest to a mode opens it to itself and to all after it

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from remanence.context.caches.held import SHORTEST
+from remanence.context.caches.layer_cache import SHORTEST
 
 TOGETHER = 64
 """How many entries are compared with the modes at once; no more than memory asks for."""
@@ -56,12 +56,12 @@ class Consolidation:
         # Zeros for what is neither a mode nor comes, so that nothing is divided by 0
         self._units = self.keys / self.lengths.masked_fill(self.lengths == 0, torch.inf).unsqueeze(2)
 
-    def take(self, coming: Tensor) -> None:
-        """Take in the entries ``coming`` (rows, n) bool from left to right."""
+    def merge(self, coming: Tensor) -> None:
+        """Merge the entries ``coming`` (rows, n) bool from left to right."""
         for places in torch.split(coming.any(0).nonzero().flatten(), TOGETHER):
-            self._take(coming[:, places].numpy(), places)
+            self._merge(coming[:, places].numpy(), places)
 
-    def _take(self, coming: Flags, places: Tensor) -> None:
+    def _merge(self, coming: Flags, places: Tensor) -> None:
         own = self._units[:, places]
         # Compared all at once; again only with a mode that changed meanwhile, and with those that begin among them
         hidden = torch.zeros_like(self.lengths).masked_fill_(~self.modes, -torch.inf).unsqueeze(1)

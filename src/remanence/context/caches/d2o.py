@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from remanence.context.caches.attention_scores import AttentionScores
-from remanence.context.caches.held import Held
-from remanence.context.caches.layer_budgets import share_out
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Positions
+from remanence.context.caches.split_budget import split_budget
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
@@ -102,7 +102,7 @@ class D2O(AttentionScores):
 
     # Between layers
 
-    def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
+    def capacities(self, layers: Sequence[LayerCache], total: int) -> list[int]:
         if any("density" not in held.besides for held in layers):
             if not any(held.count >= held.capacity for held in layers):
                 return [held.capacity for held in layers]
@@ -110,13 +110,13 @@ class D2O(AttentionScores):
                 held.besides["density"] = self.density(held)
             density = torch.stack([held.besides["density"].mean() for held in layers])
             weights = torch.softmax(-density / density.max().clamp(min=1e-12), 0).tolist()
-            return share_out(weights, total, least=self.smallest())
+            return split_budget(weights, total, least=self.smallest())
         return [held.capacity for held in layers]
 
     @staticmethod
-    def density(held: Held) -> Tensor:
+    def density(held: LayerCache) -> Tensor:
         """The variance of the attention given to a layer's entries, (batch, 1): large where few entries get most."""
-        given, valid = held.mark("attention"), held.valid
+        given, valid = held.stat("attention"), held.valid
         number = valid.sum(2, keepdim=True).clamp(min=1)
         mean = (given * valid).sum(2, keepdim=True) / number
         scaled = given / mean.clamp(min=1e-12)
@@ -125,7 +125,7 @@ class D2O(AttentionScores):
 
     # Between tokens
 
-    def merge(self, held: Held, kept: Tensor, gone: Tensor) -> None:
+    def merge(self, held: LayerCache, kept: Tensor, gone: Tensor) -> None:
         valid = held.valid
         k_kept, v_kept = _at(held.keys, kept).float(), _at(held.values, kept).float()
         k_gone, v_gone = _at(held.keys, gone).float(), _at(held.values, gone).float()
@@ -141,7 +141,7 @@ class D2O(AttentionScores):
         values = (math.e * v_kept).scatter_add_(2, _wide(place, v_gone), weight.unsqueeze(-1) * v_gone) / sum_of
         held.replace(kept, keys.to(held.values.dtype), values.to(held.values.dtype))
 
-    def _moved(self, held: Held, nearest: Tensor, going: Tensor) -> Tensor:
+    def _moved(self, held: LayerCache, nearest: Tensor, going: Tensor) -> Tensor:
         """The threshold of each row and head, (batch, heads), after these similarities."""
         number = going.sum(2)
         mean = torch.where(going, nearest, 0.0).sum(2) / number.clamp(min=1)

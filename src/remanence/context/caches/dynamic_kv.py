@@ -14,10 +14,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from remanence.context.caches.held import Held
-from remanence.context.caches.layer_budgets import share_out
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Positions
 from remanence.context.caches.snap_kv import Pooling, SnapKV
+from remanence.context.caches.split_budget import split_budget
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
@@ -78,7 +78,7 @@ class DynamicKV(SnapKV):
         SnapKV.__init__(self, window=window, kernel=kernel, pooling=pooling, sinks=sinks, positions=positions)
         self.most = most
 
-    def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
+    def capacities(self, layers: Sequence[LayerCache], total: int) -> list[int]:
         if not any(held.count >= held.capacity for held in layers):
             return [held.capacity for held in layers]
         # What every layer holds in any case, and one place for the next token
@@ -86,9 +86,9 @@ class DynamicKV(SnapKV):
         free = total - fixed * len(layers)
         weights = self.counts(layers, max(1, free))
         most = int(self.most * free / len(layers))
-        return [fixed + share for share in share_out(weights, free, least=0, most=most)]
+        return [fixed + share for share in split_budget(weights, free, least=0, most=most)]
 
-    def counts(self, layers: Sequence[Held], number: int) -> list[float]:
+    def counts(self, layers: Sequence[LayerCache], number: int) -> list[float]:
         """How many of the highest scores of all layers, `number` for each head, are in each of them."""
         scores = [self._older(held).flatten() for held in layers]
         owner = torch.cat([torch.full_like(score, k, dtype=torch.int64) for k, score in enumerate(scores)])
@@ -97,8 +97,8 @@ class DynamicKV(SnapKV):
         best = flat.topk(min(number * heads, int(flat.isfinite().sum()))).indices
         return torch.bincount(owner[best], minlength=len(layers)).double().tolist()
 
-    def _older(self, held: Held) -> Tensor:
+    def _older(self, held: LayerCache) -> Tensor:
         """Scores of what is neither padding nor within the window."""
-        scores, valid = self.worth(held), held.valid
+        scores, valid = self.score(held), held.valid
         after = valid.int().flip(2).cumsum(2).flip(2)
         return scores.masked_fill(~valid | (after <= self.recent), -torch.inf)

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
-from remanence.context.caches.attention import Reading
+from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.bank import Found, Search, hidden
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.segmentation import refined, surprise
 from remanence.hyperparameters import validated
@@ -73,7 +73,7 @@ class EMLLM(Recalling):
     """
 
     sees: ClassVar[frozenset[str]] = frozenset({"queries", "logits"})
-    marks: ClassVar[tuple[str, ...]] = ("away", "event")
+    entry_stats: ClassVar[tuple[str, ...]] = ("away", "event")
 
     @validated
     def __init__(
@@ -95,7 +95,7 @@ class EMLLM(Recalling):
 
     # Events
 
-    def heard(self, layers: Sequence[Held], tokens: Tensor | None, logits: Tensor, reading: Reading) -> None:
+    def on_logits(self, layers: Sequence[LayerCache], tokens: Tensor | None, logits: Tensor, call: ForwardCall) -> None:
         batch = logits.shape[0]
         if not self._own:
             like = logits.float()
@@ -111,16 +111,14 @@ class EMLLM(Recalling):
         before = torch.cat([self._own["last"].unsqueeze(1).to(logits.dtype), logits[:, :-1]], 1)
         said = tokens if tokens is not None else logits.argmax(-1)
         surprises = surprise(before, said)
-        valid = reading.valid if reading.valid is not None else torch.ones_like(said, dtype=torch.bool)
+        valid = call.valid if call.valid is not None else torch.ones_like(said, dtype=torch.bool)
         graph = layers[len(layers) // 2]
-        events = torch.stack(
-            [self._cut(row, surprises[row], valid[row], graph, reading.length) for row in range(batch)]
-        )
+        events = torch.stack([self._cut(row, surprises[row], valid[row], graph, call.length) for row in range(batch)])
         for held in layers:
-            held.mark("event")[:, :, -reading.length :] = events.unsqueeze(1).to(held.index.device)
+            held.stat("event")[:, :, -call.length :] = events.unsqueeze(1).to(held.index.device)
         self._own["last"] = logits[:, -1].float().clone()
 
-    def _cut(self, row: int, surprises: Tensor, valid: Tensor, graph: Held, new: int) -> Tensor:
+    def _cut(self, row: int, surprises: Tensor, valid: Tensor, graph: LayerCache, new: int) -> Tensor:
         """The number of the event of each new token of one row."""
         past, event, length = self._own["past"][row], int(self._own["event"][row]), int(self._own["length"][row])
         # Numbers one after another, for which lists are many times faster than tensors
@@ -147,7 +145,7 @@ class EMLLM(Recalling):
         squares = sum((one - mean) ** 2 for one in lately)
         return mean + self.gamma * math.sqrt(squares / (len(lately) - 1))
 
-    def _refined(self, row: int, events: Tensor, starts: list[int], graph: Held, new: int) -> Tensor:
+    def _refined(self, row: int, events: Tensor, starts: list[int], graph: LayerCache, new: int) -> Tensor:
         """Boundaries between events that both began in this call move to the best cut of the keys between."""
         keys = normalize(graph.keys[row, :, -new:].float(), dim=-1)
         bounds = [0, *starts, new]
@@ -170,7 +168,7 @@ class EMLLM(Recalling):
         shares = hidden(scores, among).softmax(-1, torch.float32)
         alike = shares.mean((2, 3)).amax(1)
         # All heads of a layer hold the same tokens
-        events = search.bank.of(search.held.mark("event"))[:, 0]
+        events = search.bank.of(search.held.stat("event"))[:, 0]
         rows = [
             self._recall(
                 row, search.held.layer, events[row], alike[row], None if among is None else among[row, 0, 0, 0]
@@ -232,5 +230,5 @@ class EMLLM(Recalling):
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         self._own = {name: tensor.clone() for name, tensor in tensors.items()}
 
-    def take_rows(self, rows: Tensor) -> None:
+    def reorder(self, rows: Tensor) -> None:
         self._own = {name: tensor.index_select(0, rows.to(tensor.device)) for name, tensor in self._own.items()}

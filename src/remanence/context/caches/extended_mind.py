@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from remanence.context.caches.bank import Found, Search, best
-from remanence.context.caches.held import SHORTEST, Held
+from remanence.context.caches.layer_cache import SHORTEST, LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
@@ -67,7 +67,7 @@ class ExtendedMind(Recalling):
         self.topk, self.similarity, self.first_layer = topk, similarity, first_layer
         self.recent, self.sinks = recent, sinks
 
-    def recalls(self, held: Held) -> bool:
+    def recalls(self, held: LayerCache) -> bool:
         return held.layer >= self.first_layer
 
     def recalled(self, search: Search) -> Found:

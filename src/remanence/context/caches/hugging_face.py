@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from remanence.context.caches.cache import PolicyCache
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Policy
 from remanence.context.caches.supported import Shape
 
@@ -21,14 +21,14 @@ def cache_class() -> type[PolicyCache]:
     class Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         """One layer as transformers asks for it; everything is done by the cache."""
 
-        def __init__(self, cache: PolicyCache, held: Held) -> None:
+        def __init__(self, cache: PolicyCache, held: LayerCache) -> None:
             self.cache, self.held, self.is_initialized = cache, held, True
 
         def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
             pass
 
         def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-            return self.cache.take(self.held, key_states, value_states)
+            return self.cache.update(key_states, value_states, self.held.layer)
 
         def get_mask_sizes(self, query_length: int | Tensor) -> tuple[int, int]:
             # Older versions, such as 5.2, give the positions of the queries

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.context.caches.bank import Found, Search, best, hidden
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
@@ -85,7 +85,7 @@ class MemorizingTransformers(Recalling):
     def distance(self) -> int:
         return 0
 
-    def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
+    def capacities(self, layers: Sequence[LayerCache], total: int) -> list[int]:
         """What the layer that looks up needs, as far as the others keep their windows."""
         others, looks_up = len(layers) - 1, self._layer_of(layers)
         if not others:
@@ -97,14 +97,14 @@ class MemorizingTransformers(Recalling):
         shares[looks_up] = total - each * others
         return shares
 
-    def _layer_of(self, layers: Sequence[Held]) -> int:
+    def _layer_of(self, layers: Sequence[LayerCache]) -> int:
         if not -len(layers) <= self.layer < len(layers):
             raise UsageError(f"layer {self.layer} shall look up, and the model has {len(layers)}: name one of them")
         return range(len(layers))[self.layer]
 
-    def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
+    def on_forward_end(self, layers: Sequence[LayerCache], base: Tensor, limit: int) -> None:
         self._looks_up = self._layer_of(layers)
-        super().ended(layers, base, limit)
+        super().on_forward_end(layers, base, limit)
 
     def structure(self) -> dict[str, Any]:
         return {"looks_up": self._looks_up}
@@ -112,7 +112,7 @@ class MemorizingTransformers(Recalling):
     def set_structure(self, structure: dict[str, Any]) -> None:
         self._looks_up = int(structure["looks_up"])
 
-    def recalls(self, held: Held) -> bool:
+    def recalls(self, held: LayerCache) -> bool:
         return held.layer == self._looks_up
 
     def recalled(self, search: Search) -> Found:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.errors import UsageError
 
 if TYPE_CHECKING:
-    from remanence.context.caches.attention import Reading
+    from remanence.context.caches.attention import ForwardCall
+    from remanence.context.caches.key_compression import KeyCompression
     from remanence.context.caches.supported import Shape
-    from remanence.context.caches.thinning import Thinning
 
 Positions = Literal["closed", "original"]
 
@@ -22,17 +22,17 @@ Positions = Literal["closed", "original"]
 class Policy:
     """A way to keep a cache small.
 
-    A subclass says in `sees` what it must see besides keys and values, in `marks` which numbers it keeps with each
-    entry, and overrides `worth`; those that change what they keep, or what a query reads, override more. Its
+    A subclass says in `sees` what it must see besides keys and values, in `entry_stats` which numbers it keeps with each
+    entry, and overrides `score`; those that change what they keep, or what a query reads, override more. Its
     hyperparameters are those of its constructor. Sinks, the newest entries, padding, positions, budgets, batches,
     grouped queries, saving and freeing are the business of the cache.
 
     Attributes
     ----------
     sees:
-        Of ``"attention"`` (weights, given to `attended`), ``"queries"`` (given to `attended` without weights) and
-        ``"logits"`` (given to `heard`). With any of them the model must be read inside ``with cache.on(model):``.
-    marks:
+        Of ``"attention"`` (weights, given to `on_attention`), ``"queries"`` (given to `on_attention` without weights) and
+        ``"logits"`` (given to `on_logits`). With any of them the model must be read inside ``with cache.attach(model):``.
+    entry_stats:
         Names of numbers (float32) kept with each entry; a new entry has 0.
     rows_apart:
         Whether a row of a batch is read as it would be alone; not so where rows share a decision, such as how many
@@ -42,7 +42,7 @@ class Policy:
     positions:
         ``"closed"``: where entries are let go the gap is closed, so that positions never exceed what the model was
         trained for; ``"original"``: every entry keeps the distance that its token has in the text.
-    thinning:
+    key_compression:
         How the keys of older entries are held in fewer numbers; None where all are held whole.
     """
 
@@ -50,22 +50,22 @@ class Policy:
     training_settings_used: ClassVar[frozenset[str]] = frozenset()
     """No training setting: nothing is trained."""
     sees: ClassVar[frozenset[str]] = frozenset()
-    marks: ClassVar[tuple[str, ...]] = ()
+    entry_stats: ClassVar[tuple[str, ...]] = ()
     rows_apart: ClassVar[bool] = True
     sinks: int = 0
     recent: int = 1
     positions: Positions = "closed"
-    thinning: Thinning | None = None
+    key_compression: KeyCompression | None = None
 
     def newest(self, capacity: int) -> int:
         """How many of the newest entries a layer never lets go when it may hold so many; by default `recent`."""
         return self.recent
 
-    def worth(self, held: Held) -> Tensor:
-        """(batch, heads, count), or broadcast to it: entries of less worth go first. By default the oldest do."""
+    def score(self, held: LayerCache) -> Tensor:
+        """(batch, heads, count), or broadcast to it: entries of the lowest score go first. By default the oldest do."""
         return held.index.double()
 
-    def merge(self, held: Held, kept: Tensor, gone: Tensor) -> None:
+    def merge(self, held: LayerCache, kept: Tensor, gone: Tensor) -> None:
         """Change entries that stay, just before others go.
 
         Parameters
@@ -77,7 +77,7 @@ class Policy:
             may be padding.
         """
 
-    def attended(self, held: Held, query: Tensor, weights: Tensor | None, reading: Reading) -> None:
+    def on_attention(self, held: LayerCache, query: Tensor, weights: Tensor | None, call: ForwardCall) -> None:
         """A layer has answered a call of the model; its new entries are the last ones.
 
         Parameters
@@ -88,14 +88,14 @@ class Policy:
             (batch, query heads, n, features), rotated.
         weights:
             (batch, query heads, n, count) attention, or None if only queries were asked for.
-        reading:
+        call:
             The call: how many tokens are new, which of them are padding.
         """
 
-    def heard(self, layers: Sequence[Held], tokens: Tensor | None, logits: Tensor, reading: Reading) -> None:
+    def on_logits(self, layers: Sequence[LayerCache], tokens: Tensor | None, logits: Tensor, call: ForwardCall) -> None:
         """The model has answered: ``logits`` (batch, n, vocabulary) at the new ``tokens`` (batch, n)."""
 
-    def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
+    def on_forward_end(self, layers: Sequence[LayerCache], base: Tensor, limit: int) -> None:
         """A call has ended, and nothing was let go yet.
 
         Parameters
@@ -108,21 +108,21 @@ class Policy:
             How many positions the model has.
         """
 
-    def front(self, held: Held) -> Tensor:
+    def positioned(self, held: LayerCache) -> Tensor:
         """(batch, heads, count) bool: the entries that have a place in the sequence of positions, by default all."""
         return held.valid
 
-    def visible(self, held: Held, reading: Reading, seen: int) -> Tensor | None:
+    def visible(self, held: LayerCache, call: ForwardCall, seen: int) -> Tensor | None:
         """What the new tokens may see after `seen` others of the entries that are seen by their order, by default all.
 
         As `attention.visible` gives it.
         """
         from remanence.context.caches.attention import visible
 
-        return visible(held.index, reading, seen)
+        return visible(held.index, call, seen)
 
     def attend(
-        self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
+        self, held: LayerCache, query: Tensor, visible: Tensor | None, scaling: float, call: ForwardCall
     ) -> tuple[Tensor, Tensor | None]:
         """What queries read from a layer, new entries included.
 
@@ -137,7 +137,7 @@ class Policy:
             order, as `visible` gave it; None where it may see all of them.
         scaling:
             Factor of the scores.
-        reading:
+        call:
             The call.
 
         Returns
@@ -149,9 +149,9 @@ class Policy:
         from remanence.context.caches.attention import attention
 
         asked = "attention" in self.sees
-        return attention(query, held.keys, held.values, visible, scaling, weights=asked, causal=reading.first)
+        return attention(query, held.keys, held.values, visible, scaling, weights=asked, causal=call.first)
 
-    def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
+    def capacities(self, layers: Sequence[LayerCache], total: int) -> list[int]:
         """Entries for each layer, `total` of them together at most; by default the same for all.
 
         Asked before entries are let go; the answer may differ from call to call.
@@ -162,7 +162,7 @@ class Policy:
         """Bytes that an entry of one row takes in a layer: keys and values (batch, heads, n, features) as they come."""
         heads = keys.shape[1]
         vectors = keys.shape[3] * keys.element_size() + values.shape[3] * values.element_size()
-        return heads * (vectors + 4 + 4 * len(self.marks) + 4 * turned)
+        return heads * (vectors + 4 + 4 * len(self.entry_stats) + 4 * turned)
 
     def bytes_besides(self, shape: Shape) -> int:
         """The most bytes that it holds for one row of a batch besides the entries: in `held.besides` of all layers."""
@@ -171,7 +171,7 @@ class Policy:
     def smallest(self) -> int:
         """The fewest entries of a layer that it can work with: what is never let go, and room for a new one."""
         kept = self.sinks + max(1, self.recent) + 1
-        return kept if self.thinning is None else max(kept, self.thinning.whole + 2)
+        return kept if self.key_compression is None else max(kept, self.key_compression.whole + 2)
 
     # What is kept besides entries. What belongs to one layer goes to `held.besides`, where all of this is done
 
@@ -192,12 +192,12 @@ class Policy:
     def clear(self) -> None:
         """Forget what is kept besides entries."""
 
-    def take_rows(self, rows: Tensor) -> None:
+    def reorder(self, rows: Tensor) -> None:
         """The batch becomes these rows of itself (beam search)."""
 
     # Used by the cache
 
-    def choose(self, held: Held, capacity: int) -> tuple[Tensor, Tensor]:
+    def choose(self, held: LayerCache, capacity: int) -> tuple[Tensor, Tensor]:
         """Places of the entries that stay and of those that go, each (batch, heads, m) int64 and ascending."""
         recent = self.newest(capacity)
         if capacity < self.sinks + recent:
@@ -206,15 +206,15 @@ class Policy:
                 "recent ones: give a larger budget or fewer of these"
             )
         index, valid = held.index, held.valid
-        worth = self.worth(held).expand(index.shape).clone()
+        scores = self.score(held).expand(index.shape).clone()
         rank = valid.int().cumsum(2)
         after = valid.int().flip(2).cumsum(2).flip(2)
         if self.sinks:
-            worth[index.ge(0) & (index < self._first(index, valid) + self.sinks)] = torch.inf
-        worth[(after <= recent) & (rank > 0)] = torch.inf
-        worth[~valid] = -torch.inf
-        # Of equal worth the newer stay
-        order = worth.sort(dim=2, stable=True).indices
+            scores[index.ge(0) & (index < self._first(index, valid) + self.sinks)] = torch.inf
+        scores[(after <= recent) & (rank > 0)] = torch.inf
+        scores[~valid] = -torch.inf
+        # Of equal score the newer stay
+        order = scores.sort(dim=2, stable=True).indices
         gone, kept = order[:, :, : held.count - capacity], order[:, :, held.count - capacity :]
         return kept.sort(2).values, gone.sort(2).values
 

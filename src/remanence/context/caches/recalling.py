@@ -12,9 +12,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from remanence.context.caches.attention import Reading, attention, visible
+from remanence.context.caches.attention import ForwardCall, attention, visible
 from remanence.context.caches.bank import Bank, Found, Search, entries_at, hidden
-from remanence.context.caches.held import SHORTEST, Held
+from remanence.context.caches.layer_cache import SHORTEST, LayerCache
 from remanence.context.caches.policy import Policy, Positions
 
 
@@ -28,18 +28,18 @@ class Recalling(Policy):
     """
 
     sees: ClassVar[frozenset[str]] = frozenset({"queries"})
-    marks: ClassVar[tuple[str, ...]] = ("away",)
+    entry_stats: ClassVar[tuple[str, ...]] = ("away",)
     """0 for an entry of the window and for padding, and in the bank the length of its key, by which searches divide."""
     positions: Positions = "closed"
 
-    def away(self, held: Held) -> Tensor:
+    def away(self, held: LayerCache) -> Tensor:
         """(batch, heads, count) bool: the entries of the bank."""
-        return held.mark("away") > 0
+        return held.stat("away") > 0
 
-    def front(self, held: Held) -> Tensor:
+    def positioned(self, held: LayerCache) -> Tensor:
         return held.valid & ~self.away(held)
 
-    def worth(self, held: Held) -> Tensor:
+    def score(self, held: LayerCache) -> Tensor:
         return held.index.double().masked_fill(~self.away(held), torch.inf)
 
     @property
@@ -47,10 +47,10 @@ class Recalling(Policy):
         """How far before a query an entry of the bank seems to lie."""
         return self.sinks + self.recent
 
-    def bank(self, held: Held) -> Bank:
+    def bank(self, held: LayerCache) -> Bank:
         """Where in a layer the bank lies. Looked for after a change only, as looking takes as long as reading it."""
         if "bank" not in held.follows:
-            there, front = self.away(held), self.front(held)
+            there, front = self.away(held), self.positioned(held)
             places = there.any(1).any(0).nonzero().flatten()
             first, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
             inside = slice(first, end)
@@ -72,18 +72,18 @@ class Recalling(Policy):
 
     # Leaving the window
 
-    def ended(self, layers: Sequence[Held], base: Tensor, limit: int) -> None:
+    def on_forward_end(self, layers: Sequence[LayerCache], base: Tensor, limit: int) -> None:
         for held in layers:
             if not held.empty and (held.count >= held.capacity or self._longest(held) > limit // 2):
                 self._send_away(held, base.to(held.index.device))
 
-    def _longest(self, held: Held) -> int:
+    def _longest(self, held: LayerCache) -> int:
         """The most entries that a row and head has outside the bank."""
         bank = self.bank(held)
         return bank.longest + held.count - bank.count
 
-    def _send_away(self, held: Held, base: Tensor) -> None:
-        front = self.front(held)
+    def _send_away(self, held: LayerCache, base: Tensor) -> None:
+        front = self.positioned(held)
         rank = front.int().cumsum(2)
         length = rank[:, :, -1:]
         leaving = front & (rank > self.sinks) & (rank <= length - self.recent)
@@ -93,27 +93,27 @@ class Recalling(Policy):
         position = base.view(-1, 1, 1) - (length - rank + 1)
         gap = leaving.sum(2, keepdim=True)
         held.move(torch.where(leaving, -position, torch.where(front & (rank <= self.sinks), gap, 0)))
-        held.mark("away")[leaving] = held.keys[leaving].float().norm(dim=-1).clamp(min=SHORTEST)
+        held.stat("away")[leaving] = held.keys[leaving].float().norm(dim=-1).clamp(min=SHORTEST)
         self.sent_away(held, leaving)
         held.follows.clear()
 
-    def sent_away(self, held: Held, leaving: Tensor) -> None:
+    def sent_away(self, held: LayerCache, leaving: Tensor) -> None:
         """Entries ``leaving`` (batch, heads, count) bool have just come to the bank."""
 
     # Reading
 
-    def visible(self, held: Held, reading: Reading, seen: int) -> Tensor | None:
+    def visible(self, held: LayerCache, call: ForwardCall, seen: int) -> Tensor | None:
         bank = self.bank(held)
-        if bank.tidy and reading.length == 1:
+        if bank.tidy and call.length == 1:
             return None
-        return visible(bank.outside(held.index), reading, seen)
+        return visible(bank.outside(held.index), call, seen)
 
     def attend(
-        self, held: Held, query: Tensor, visible: Tensor | None, scaling: float, reading: Reading
+        self, held: LayerCache, query: Tensor, visible: Tensor | None, scaling: float, call: ForwardCall
     ) -> tuple[Tensor, Tensor | None]:
         bank = self.bank(held)
         if bank.first == bank.end:
-            return super().attend(held, query, visible, scaling, reading)
+            return super().attend(held, query, visible, scaling, call)
         keys, values = held.keys, held.values
         seen = visible
         if not bank.apart:
@@ -128,8 +128,8 @@ class Recalling(Policy):
         query = query * scaling
         packed = query.reshape(batch, heads, -1, width)
         near = (packed @ near_keys.transpose(2, 3)).view(*rows, -1)
-        asking, lengths = self._asking(held, query, reading), bank.of(held.mark("away"))
-        search = Search(held, bank, reading, asking, bank.of(keys), lengths, scaling)
+        asking, lengths = self._asking(held, query, call), bank.of(held.stat("away"))
+        search = Search(held, bank, call, asking, bank.of(keys), lengths, scaling)
         found = self.recalled(search)
         # Only what is recalled is gone through: of the keys where nobody looked at all of them, and of the values
         recalled = entries_at(bank.of(values), found.places)
@@ -145,17 +145,17 @@ class Recalling(Policy):
             output = output + (distant.unsqueeze(-2) @ recalled).view(output.shape)
         return output.view(batch, queries, new, -1), None
 
-    def _asking(self, held: Held, query: Tensor, reading: Reading) -> Tensor:
+    def _asking(self, held: LayerCache, query: Tensor, call: ForwardCall) -> Tensor:
         """The queries as they would be if they stood `distance` tokens after what is in the bank."""
         if held.rotary is None:
             return query
-        if "asking" not in reading.shared:
-            by = self.distance - reading.positions.to(query.device)
-            reading.shared["asking"] = held.rotary.angles(by.unsqueeze(1))
-        cos, sin = (angle.to(query.device) for angle in reading.shared["asking"])
+        if "asking" not in call.shared:
+            by = self.distance - call.positions.to(query.device)
+            call.shared["asking"] = held.rotary.angles(by.unsqueeze(1))
+        cos, sin = (angle.to(query.device) for angle in call.shared["asking"])
         return held.rotary.apply(query, cos, sin)
 
-    def recalls(self, held: Held) -> bool:
+    def recalls(self, held: LayerCache) -> bool:
         """Whether the queries of a layer read its bank; by default they do."""
         return True
 

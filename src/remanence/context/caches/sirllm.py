@@ -14,14 +14,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Policy, Positions
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
 if TYPE_CHECKING:
-    from remanence.context.caches.attention import Reading
+    from remanence.context.caches.attention import ForwardCall
     from remanence.context.caches.supported import Shape
 
 
@@ -68,7 +68,7 @@ class SirLLM(Policy):
     """
 
     sees: ClassVar[frozenset[str]] = frozenset({"logits"})
-    marks: ClassVar[tuple[str, ...]] = ("entropy",)
+    entry_stats: ClassVar[tuple[str, ...]] = ("entropy",)
 
     @validated
     def __init__(
@@ -85,29 +85,29 @@ class SirLLM(Policy):
     def newest(self, capacity: int) -> int:
         return max(self.recent, min(int(capacity * self.recent_share), capacity - self.sinks))
 
-    def worth(self, held: Held) -> Tensor:
-        return held.mark("entropy")
+    def score(self, held: LayerCache) -> Tensor:
+        return held.stat("entropy")
 
     def bytes_besides(self, shape: Shape) -> int:
         return shape.vocabulary * shape.dtype.itemsize
 
-    def heard(self, layers: Sequence[Held], tokens: Tensor | None, logits: Tensor, reading: Reading) -> None:
+    def on_logits(self, layers: Sequence[LayerCache], tokens: Tensor | None, logits: Tensor, call: ForwardCall) -> None:
         if tokens is None:
             raise UsageError("sirllm was given embeddings, and needs the tokens to say how surprising they are")
-        entropy = self._entropies(layers[0], tokens, logits, reading)
+        entropy = self._entropies(layers[0], tokens, logits, call)
         for held in layers:
-            marks = held.mark("entropy")
-            earlier = held.count - reading.length
-            if reading.length > 1:
+            marks = held.stat("entropy")
+            earlier = held.count - call.length
+            if call.length > 1:
                 marks[:, :, :earlier].mul_(self.decay)
             marks[:, :, earlier:] = entropy.unsqueeze(1)
 
-    def _entropies(self, first: Held, tokens: Tensor, logits: Tensor, reading: Reading) -> Tensor:
+    def _entropies(self, first: LayerCache, tokens: Tensor, logits: Tensor, call: ForwardCall) -> Tensor:
         """-log p of each new token given those before it, (batch, n); the logits of the last one are held."""
-        valid = torch.ones_like(tokens, dtype=torch.bool) if reading.valid is None else reading.valid
+        valid = torch.ones_like(tokens, dtype=torch.bool) if call.valid is None else call.valid
         before = first.besides.get("logits")
         # The logits that foretold each token: those at the token before it, padding skipped
-        place = torch.arange(reading.length, device=tokens.device).expand_as(tokens)
+        place = torch.arange(call.length, device=tokens.device).expand_as(tokens)
         last = torch.where(valid, place, -1).cummax(1).values
         teller = torch.cat([torch.full_like(last[:, :1], -1), last[:, :-1]], 1)
         told = logits.gather(1, teller.clamp(min=0).unsqueeze(-1).expand(*tokens.shape, logits.shape[-1]))

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d, max_pool1d
 
 from remanence.context.caches.attention_scores import AttentionScores
-from remanence.context.caches.held import Held
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Positions
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
@@ -83,8 +83,8 @@ class SnapKV(AttentionScores):
         self.window, self.kernel, self.pooling = window, kernel, pooling
         self.recent, self.sinks, self.positions = window, sinks, positions
 
-    def worth(self, held: Held) -> Tensor:
-        scores, half = held.mark("attention"), self.kernel // 2
+    def score(self, held: LayerCache) -> Tensor:
+        scores, half = held.stat("attention"), self.kernel // 2
         if self.pooling == "average":
             return avg_pool1d(scores, self.kernel, stride=1, padding=half)
         return max_pool1d(scores, self.kernel, stride=1, padding=half)

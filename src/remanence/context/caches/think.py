@@ -14,19 +14,19 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.context.caches.heavy_hitters import HeavyHitters
-from remanence.context.caches.held import Held
+from remanence.context.caches.key_compression import KeyCompression
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Positions
-from remanence.context.caches.thinning import Thinning
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.systems import Paper, system
 
 if TYPE_CHECKING:
-    from remanence.context.caches.attention import Reading
+    from remanence.context.caches.attention import ForwardCall
     from remanence.context.caches.supported import Shape
 
 
-class Channels(Thinning):
+class Channels(KeyCompression):
     """Keys without the channels that matter least to the queries, chosen once for each row and head.
 
     The score of a channel is the norm of it over the observed queries times its norm over the keys, as the paper
@@ -47,12 +47,12 @@ class Channels(Thinning):
         # An even number, so that it is the same with pairs and without
         return features - 2 * int(self.ratio * features / 2)
 
-    def prepare(self, held: Held) -> None:
+    def prepare(self, held: LayerCache) -> None:
         keys = held.keys.float() * held.valid.unsqueeze(-1)
         importance = held.besides.pop("queries") * keys.square().sum(2)
         held.besides["channels"] = self.choose(importance, held).to(torch.int16)
 
-    def choose(self, importance: Tensor, held: Held) -> Tensor:
+    def choose(self, importance: Tensor, held: LayerCache) -> Tensor:
         """The channels that stay, (batch, heads, width) ascending, by (batch, heads, features) squared scores."""
         features = importance.shape[2]
         width = self.width(features)
@@ -67,15 +67,15 @@ class Channels(Thinning):
         pairs = importance.view(*importance.shape[:2], 2, half).sum(2).topk(width // 2, 2).indices
         return torch.cat([pairs, pairs + half], 2).sort(2).values
 
-    def thin(self, held: Held, keys: Tensor) -> Tensor:
+    def compress(self, held: LayerCache, keys: Tensor) -> Tensor:
         return keys.gather(3, self._places(held, keys.shape[2]))
 
-    def widen(self, held: Held, thin: Tensor, features: int) -> Tensor:
-        wide = thin.new_zeros(*thin.shape[:3], features)
-        return wide.scatter_(3, self._places(held, thin.shape[2]), thin)
+    def widen(self, held: LayerCache, compressed: Tensor, features: int) -> Tensor:
+        wide = compressed.new_zeros(*compressed.shape[:3], features)
+        return wide.scatter_(3, self._places(held, compressed.shape[2]), compressed)
 
     @staticmethod
-    def _places(held: Held, count: int) -> Tensor:
+    def _places(held: LayerCache, count: int) -> Tensor:
         channels = held.besides["channels"].long().unsqueeze(2)
         return channels.expand(*channels.shape[:2], count, channels.shape[3])
 
@@ -102,12 +102,12 @@ class ThinK(HeavyHitters):
 
     Shapes
     ------
-    Thin keys are (batch, heads, count, width), where width is the number of channels that stay. Held for each layer besides: the
+    Compressed keys are (batch, heads, count, width), where width is the number of channels that stay. Held for each layer besides: the
     squared channels of the observed queries (batch, heads, features), and later the channels (batch, heads, width).
 
     Example
     -------
-    >>> ThinK(ratio=0.4).thinning.width(64)
+    >>> ThinK(ratio=0.4).key_compression.width(64)
     40
 
     References
@@ -135,18 +135,18 @@ class ThinK(HeavyHitters):
         positions: Annotated[Positions, Field(description="how positions are counted")] = "closed",
     ) -> None:
         HeavyHitters.__init__(self, recent_share=recent_share, sinks=sinks, positions=positions)
-        self.observed, self.thinning = observed, Channels(ratio, whole)
+        self.observed, self.key_compression = observed, Channels(ratio, whole)
 
     def bytes_besides(self, shape: Shape) -> int:
         return shape.layers * shape.heads * shape.features * 4
 
-    def attended(self, held: Held, query: Tensor, weights: Tensor | None, reading: Reading) -> None:
-        HeavyHitters.attended(self, held, query, weights, reading)
+    def on_attention(self, held: LayerCache, query: Tensor, weights: Tensor | None, call: ForwardCall) -> None:
+        HeavyHitters.on_attention(self, held, query, weights, call)
         if held.older:
             return
         batch, _, new, features = query.shape
         squares = query.float().square().view(batch, held.index.shape[1], -1, new, features).sum(2)
-        asked = squares.new_ones(batch, new) if reading.valid is None else reading.valid.to(squares)
+        asked = squares.new_ones(batch, new) if call.valid is None else call.valid.to(squares)
         asked = asked * (asked.flip(1).cumsum(1).flip(1) <= self.observed)
         given = (squares * asked.view(batch, 1, new, 1)).sum(2) / self.observed
         earlier = (1 - asked.sum(1) / self.observed).view(-1, 1, 1)

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.context import tree
-from remanence.context.reading import ReadingLearner
+from remanence.context.reading_learner import ReadingLearner
 from remanence.context.recurrent.recipe import recurrent_lm
 from remanence.errors import BudgetError, Unsupported, UsageError
 from remanence.footprint import format_bytes
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from remanence.streams.experience import Experience
 
 
-class ReadBy:
+class LayerSettings:
     """The setting that every memory layer has where it is run as a learner.
 
     Example
     -------
-    >>> ReadBy(language_model="micro-based").language_model
+    >>> LayerSettings(language_model="micro-based").language_model
     'micro-based'
     """
 
@@ -48,7 +48,7 @@ class ReadBy:
         self.language_model = language_model
 
 
-def read_by(layer: str, settings: dict[str, Any]) -> str:
+def language_model_for(layer: str, settings: dict[str, Any]) -> str:
     """The language model that settings ask for.
 
     Raises
@@ -56,13 +56,13 @@ def read_by(layer: str, settings: dict[str, Any]) -> str:
     UsageError
         If they set a hyperparameter of the layer itself.
     """
-    own = sorted(settings.keys() - {one.name for one in hyperparameters(ReadBy)})
+    own = sorted(settings.keys() - {one.name for one in hyperparameters(LayerSettings)})
     if own:
         raise UsageError(
             f"{own[0]} of {layer} is settled when a language model around it is trained: prepare one with "
             "remanence.context.recurrent, and name it as language_model"
         )
-    return ReadBy(**settings).language_model or f"tiny-{layer}"
+    return LayerSettings(**settings).language_model or f"tiny-{layer}"
 
 
 class RecurrentReader(Reader):
@@ -111,7 +111,7 @@ class RecurrentLearner(ReadingLearner):
     @classmethod
     def build(cls, recipe: Recipe, settings: dict[str, Any]) -> Self:
         """Build from a recipe."""
-        return cls(recipe.system, read_by(recipe.system, settings), budget=recipe.budget, seed=recipe.seed)
+        return cls(recipe.system, language_model_for(recipe.system, settings), budget=recipe.budget, seed=recipe.seed)
 
     # Learning
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.claims.measures.caches import HOW_PROMPTS, REDUCED, bounded, named, prompted
-from remanence.context.caches.held import Held
-from remanence.context.caches.layer_budgets import share_out
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.snap_kv import SnapKV
+from remanence.context.caches.split_budget import split_budget
 
 BUDGET = 36_000
 """Bytes for a prompt: some 17 entries in each layer, so few that it matters where they are."""
@@ -18,9 +18,9 @@ BUDGET = 36_000
 class Pyramid(SnapKV):
     """Fixed shares that fall from the first layer to the last, as PyramidKV has them."""
 
-    def capacities(self, layers: Sequence[Held], total: int) -> list[int]:
+    def capacities(self, layers: Sequence[LayerCache], total: int) -> list[int]:
         weights = [2.0 * (len(layers) - k) - 1.0 for k in range(len(layers))]
-        return share_out(weights, total, least=self.smallest())
+        return split_budget(weights, total, least=self.smallest())
 
 
 def measure(side: str, seed: int, held_out: bool, **settings: Any) -> Measured:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.claims.measures.caches import EQUAL, HOW, REDUCED, bounded, measured, named
-from remanence.context.caches.attention import Reading
-from remanence.context.caches.held import Held
+from remanence.context.caches.attention import ForwardCall
+from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.sirllm import SirLLM
 from remanence.randomness import derive, generator
 
@@ -24,7 +24,7 @@ class RandomKeeping(SirLLM):
         SirLLM.__init__(self, **settings)
         self.draw = generator(seed, "random keeping")
 
-    def _entropies(self, first: Held, tokens: Tensor, logits: Tensor, reading: Reading) -> Tensor:
+    def _entropies(self, first: LayerCache, tokens: Tensor, logits: Tensor, call: ForwardCall) -> Tensor:
         return torch.rand(tokens.shape, generator=self.draw)
 
 

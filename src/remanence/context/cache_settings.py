@@ -9,12 +9,12 @@ from pydantic import Field
 from remanence.hyperparameters import hyperparameters, validated
 
 
-class Kept:
+class CacheSettings:
     """The settings that every cache policy has where it is run as a learner.
 
     Example
     -------
-    >>> Kept(tokens=64).tokens
+    >>> CacheSettings(tokens=64).tokens
     64
     """
 
@@ -30,9 +30,9 @@ class Kept:
         self.language_model, self.tokens = language_model, tokens
 
 
-def parted(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A policy's own settings, and those of `Kept`."""
-    common = {one.name for one in hyperparameters(Kept)}
+def split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A policy's own settings, and those of `CacheSettings`."""
+    common = {one.name for one in hyperparameters(CacheSettings)}
     return (
         {name: value for name, value in settings.items() if name not in common},
         {name: value for name, value in settings.items() if name in common},

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanence.context.caches.key_compression import KeyCompression
 from remanence.context.caches.rotary import Rotary
-from remanence.context.caches.thinning import Thinning
 
 PAD = -1
 """The index of an entry that stands for padding, or for nothing: no query sees it."""
@@ -18,7 +18,7 @@ SHORTEST = 1e-12
 """The length that a key of nothing but zeros counts as having."""
 
 
-class Held:
+class LayerCache:
     """The entries of one layer, in order of their tokens.
 
     Heads of one layer may hold different tokens, but as many of them; where a row or a head has fewer, the rest of
@@ -28,11 +28,11 @@ class Held:
     ----------
     layer:
         Which layer it is, from 0.
-    marks:
+    entry_stats:
         Names of the numbers (float32) kept with each entry, 0 for a new one.
     rotary:
         How keys are moved; None where they stay at the positions they came with.
-    thinning:
+    key_compression:
         How older keys are held in fewer numbers; None where all are held whole.
 
     Attributes
@@ -52,13 +52,17 @@ class Held:
     """
 
     def __init__(
-        self, layer: int, marks: Iterable[str] = (), rotary: Rotary | None = None, thinning: Thinning | None = None
+        self,
+        layer: int,
+        entry_stats: Iterable[str] = (),
+        rotary: Rotary | None = None,
+        key_compression: KeyCompression | None = None,
     ) -> None:
-        self.layer, self.rotary, self.thinning = layer, rotary, thinning
+        self.layer, self.rotary, self.key_compression = layer, rotary, key_compression
         self.capacity, self.whole, self.count, self.older = 0, 0, 0, 0
         self.besides: dict[str, Tensor] = {}
         self.follows: dict[str, Any] = {}
-        self._names = ("keys", "values", "index", *marks)
+        self._names = ("keys", "values", "index", *entry_stats)
         self._buffers: dict[str, Tensor] = {}
 
     # What it holds
@@ -70,16 +74,16 @@ class Held:
 
     def _used(self, name: str) -> Tensor:
         buffer = self._buffers[name]
-        if name == "thin":
+        if name == "compressed":
             return buffer[:, :, : self.older]
         return buffer[:, :, : self.count - self.older if name == "keys" else self.count]
 
     def _stored(self) -> Tensor:
         """All keys in full width, not yet turned where that is put off."""
         keys = self._used("keys")
-        if self.thinning is None or not self.older:
+        if self.key_compression is None or not self.older:
             return keys
-        return torch.cat([self.thinning.widen(self, self._used("thin"), keys.shape[3]), keys], 2)
+        return torch.cat([self.key_compression.widen(self, self._used("compressed"), keys.shape[3]), keys], 2)
 
     @property
     def keys(self) -> Tensor:
@@ -104,7 +108,7 @@ class Held:
         """(batch, heads, count) int32: the number of each entry's token, from 0; `PAD` for padding."""
         return self._used("index")
 
-    def mark(self, name: str) -> Tensor:
+    def stat(self, name: str) -> Tensor:
         """(batch, heads, count) float32; may be changed in place."""
         return self._used(name)
 
@@ -137,7 +141,7 @@ class Held:
             self._begin(keys, values)
         if self.count + new > self._room:
             # Room grows by halves up to the capacity; what goes beyond it is let go before the next call
-            most = self.capacity if self.older or self.thinning is None else self.whole
+            most = self.capacity if self.older or self.key_compression is None else self.whole
             self._resize(max(self.count + new, min(most, self._room + self._room // 2)))
         at = slice(self.count, self.count + new)
         for name, buffer in self._buffers.items():
@@ -151,11 +155,11 @@ class Held:
                 buffer[:, :, at] = index.unsqueeze(1)
         self.count += new
 
-    def take_off(self, count: int) -> None:
+    def truncate(self, count: int) -> None:
         """Drop the newest entries, so that `count` are left."""
         self.follows.clear()
         for name, buffer in self._buffers.items():
-            if name not in ("keys", "values", "thin"):
+            if name not in ("keys", "values", "compressed"):
                 buffer[:, :, count : self.count] = 0  # marks of a new entry are 0
         self.count = count
 
@@ -182,8 +186,8 @@ class Held:
 
     def _put(self, name: str, used: Tensor, slots: int) -> None:
         """Hold this as the tensor of a name, in a layer with room for `slots` entries."""
-        if self.older and self.thinning is not None and name in ("keys", "thin"):
-            slots = used.shape[2] if name == "keys" else max(used.shape[2], slots - self.thinning.whole)
+        if self.older and self.key_compression is not None and name in ("keys", "compressed"):
+            slots = used.shape[2] if name == "keys" else max(used.shape[2], slots - self.key_compression.whole)
         room = used.new_zeros(*used.shape[:2], slots, *used.shape[3:])
         room[:, :, : used.shape[2]] = used
         self._buffers[name] = room
@@ -204,7 +208,11 @@ class Held:
         for name in self._buffers:
             used = self._used(name)
             mine = (
-                gone[:, :, : self.older] if name == "thin" else gone[:, :, -used.shape[2] :] if used.shape[2] else None
+                gone[:, :, : self.older]
+                if name == "compressed"
+                else gone[:, :, -used.shape[2] :]
+                if used.shape[2]
+                else None
             )
             if name != "index" and mine is not None:
                 used[mine] = 0
@@ -224,7 +232,9 @@ class Held:
         self.follows.clear()
         stored = self._gathered(self._stored(), chosen)
         stay = {
-            name: self._gathered(self._used(name), chosen) for name in self._buffers if name not in ("keys", "thin")
+            name: self._gathered(self._used(name), chosen)
+            for name in self._buffers
+            if name not in ("keys", "compressed")
         }
         self.count = chosen.shape[2]
         for name, used in stay.items():
@@ -244,27 +254,29 @@ class Held:
         return rows.view(batch, heads, -1, width)
 
     def _store(self, stored: Tensor, slots: int) -> None:
-        """Hold these keys, of all entries and in full width; where some are thin, all but the newest are."""
-        if self.older and self.thinning is not None:
-            self.older = max(0, self.count - self.thinning.whole)
-            self._put("thin", self.thinning.thin(self, stored[:, :, : self.older]), slots)
+        """Hold these keys, of all entries and in full width; where some are compressed, all but the newest are."""
+        if self.older and self.key_compression is not None:
+            self.older = max(0, self.count - self.key_compression.whole)
+            self._put("compressed", self.key_compression.compress(self, stored[:, :, : self.older]), slots)
         self._put("keys", stored[:, :, self.older :], slots)
 
-    def thin_out(self) -> None:
-        """Thin all keys but the newest, once there are as many entries as could be held with whole ones."""
-        thinning = self.thinning
-        if thinning is None or self.empty or self.count - self.older <= thinning.whole:
+    def compress(self) -> None:
+        """Compressed all keys but the newest, once there are as many entries as could be held with whole ones."""
+        compression = self.key_compression
+        if compression is None or self.empty or self.count - self.older <= compression.whole:
             return
         if self.older:
-            more = self.count - self.older - thinning.whole
+            more = self.count - self.older - compression.whole
             keys = self._used("keys")
-            self._buffers["thin"][:, :, self.older : self.older + more] = thinning.thin(self, keys[:, :, :more])
+            self._buffers["compressed"][:, :, self.older : self.older + more] = compression.compress(
+                self, keys[:, :, :more]
+            )
             self._buffers["keys"] = keys[:, :, more:].clone()
             self.older += more
         elif self.count >= self.whole:
-            thinning.prepare(self)
+            compression.prepare(self)
             whole = self._used("keys")
-            self.older = self.count - thinning.whole
+            self.older = self.count - compression.whole
             self._store(whole, self._room)
 
     @staticmethod
@@ -280,17 +292,17 @@ class Held:
             return
         by = by.expand(self.index.shape)
         if "turned" in self._buffers:
-            self.mark("turned").add_(by.to(torch.int32))
+            self.stat("turned").add_(by.to(torch.int32))
             return
         some = by.ne(0).any(1).any(0).nonzero().flatten()
         if not len(some):
             return
         low, high, older = int(some[0]), int(some[-1]) + 1, self.older
-        if low < older and self.thinning is not None:
-            thin = self._used("thin")[:, :, low:high]
-            wide = self.thinning.widen(self, thin, self._buffers["keys"].shape[3])
+        if low < older and self.key_compression is not None:
+            compressed = self._used("compressed")[:, :, low:high]
+            wide = self.key_compression.widen(self, compressed, self._buffers["keys"].shape[3])
             turned = self.rotary.turn(wide, by[:, :, low : min(high, older)])
-            thin.copy_(self.thinning.thin(self, turned))
+            compressed.copy_(self.key_compression.compress(self, turned))
         if high > older:
             keys = self._used("keys")[:, :, max(0, low - older) : high - older]
             keys.copy_(self.rotary.turn(keys, by[:, :, max(low, older) : high]))
@@ -299,16 +311,16 @@ class Held:
         """Put other keys, as attention is to see them, and values at places (batch, heads, m) of the layer."""
         wide = places.unsqueeze(-1).expand(*places.shape, keys.shape[3])
         if "turned" in self._buffers:
-            self.mark("turned").scatter_(2, places, 0)
+            self.stat("turned").scatter_(2, places, 0)
         stored = self._stored().scatter(2, wide, keys)
-        if self.older and self.thinning is not None:
-            self._used("thin").copy_(self.thinning.thin(self, stored[:, :, : self.older]))
+        if self.older and self.key_compression is not None:
+            self._used("compressed").copy_(self.key_compression.compress(self, stored[:, :, : self.older]))
         self._used("keys").copy_(stored[:, :, self.older :])
         self.values.scatter_(2, places.unsqueeze(-1).expand(*places.shape, values.shape[3]), values)
 
     # Rows
 
-    def take_rows(self, rows: Tensor) -> None:
+    def reorder(self, rows: Tensor) -> None:
         """Hold these rows of the batch, in this order, some perhaps several times."""
         self.follows.clear()
         for kept in (self._buffers, self.besides):
@@ -327,11 +339,11 @@ class Held:
             f"besides.{name}": tensor for name, tensor in self.besides.items()
         }
 
-    def set_state(self, tensors: dict[str, Tensor], device: torch.device) -> None:
+    def load_state(self, tensors: dict[str, Tensor], device: torch.device) -> None:
         """Take back what `state` gave."""
         here = {name: tensor.to(device).clone() for name, tensor in tensors.items()}
         self.besides = {n.removeprefix("besides."): here.pop(n) for n in list(here) if n.startswith("besides.")}
         self._buffers = here
         self.follows.clear()
         self.count = here["index"].shape[2] if here else 0
-        self.older = here["thin"].shape[2] if "thin" in here else 0
+        self.older = here["compressed"].shape[2] if "compressed" in here else 0

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from remanence.context.caches.held import Held
+    from remanence.context.caches.layer_cache import LayerCache
 
 
-class Thinning(ABC):
+class KeyCompression(ABC):
     """How a policy holds older keys in fewer numbers than they came with.
 
     A layer holds all keys whole as long as its bytes last. Then it is prepared once, and from there on all keys but
-    the newest are thin. Widening must undo thinning up to what is lost: a key that is thinned, widened and thinned
-    again is the same thin key.
+    the newest are compressed. Widening must undo compression up to what is lost: a key that is compressed, widened and compressed
+    again is the same compressed key.
 
     Attributes
     ----------
@@ -28,16 +28,16 @@ class Thinning(ABC):
 
     @abstractmethod
     def width(self, features: int) -> int:
-        """Numbers of a thin key, where a whole one has so many features."""
+        """Numbers of a compressed key, where a whole one has so many features."""
 
     @abstractmethod
-    def prepare(self, held: Held) -> None:
-        """Decide, from what a layer holds, how its keys are to be thinned; tensors go to `held.besides`."""
+    def prepare(self, held: LayerCache) -> None:
+        """Decide, from what a layer holds, how its keys are to be compressed; tensors go to `held.besides`."""
 
     @abstractmethod
-    def thin(self, held: Held, keys: Tensor) -> Tensor:
+    def compress(self, held: LayerCache, keys: Tensor) -> Tensor:
         """Whole keys (batch, heads, n, features) as they are stored, (batch, heads, n, width)."""
 
     @abstractmethod
-    def widen(self, held: Held, thin: Tensor, features: int) -> Tensor:
-        """Thin keys as attention sees them, (batch, heads, n, features)."""
+    def widen(self, held: LayerCache, compressed: Tensor, features: int) -> Tensor:
+        """Compressed keys as attention sees them, (batch, heads, n, features)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def share_out(weights: Sequence[float], total: int, *, least: int, most: int | None = None) -> list[int]:
+def split_budget(weights: Sequence[float], total: int, *, least: int, most: int | None = None) -> list[int]:
     """So many entries for each layer, in proportion to weights as far as the bounds allow.
 
     Parameters
@@ -19,9 +19,9 @@ def share_out(weights: Sequence[float], total: int, *, least: int, most: int | N
 
     Example
     -------
-    >>> share_out([3.0, 1.0], 100, least=10)
+    >>> split_budget([3.0, 1.0], 100, least=10)
     [75, 25]
-    >>> share_out([3.0, 1.0, 0.0], 100, least=20)
+    >>> split_budget([3.0, 1.0, 0.0], 100, least=20)
     [60, 20, 20]
     """
     bound = total if most is None else most

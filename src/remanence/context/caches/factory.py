@@ -57,7 +57,7 @@ def cache(
     ...     num_attention_heads=4, num_key_value_heads=2)
     >>> model = LlamaForCausalLM(config).eval()
     >>> kept = cache("attention-sinks", tokens=8, model=model)
-    >>> with torch.no_grad(), kept.on(model):
+    >>> with torch.no_grad(), kept.attach(model):
     ...     _ = model(torch.arange(20)[None] % 32, past_key_values=kept)
     >>> kept.get_seq_length(), max(kept.counts)
     (20, 7)
@@ -129,7 +129,7 @@ def reopen(path: str | os.PathLike[str], *, model: Any, policy: Policy | None = 
         slack=structure["slack"],
         **structure["settings"],
     )
-    made.take_back(tensors, structure, model.device)
+    made.load_state(tensors, structure, model.device)
     return made
 
 
