@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 import remanence as rm
-from remanence.systems import recipe_for
-from remanence.weights.stacked import stack
+from remanence.arena.stacked import stack
+from remanence.factory import recipe_for
 
 SEEDS = 8
 TURN = 50
@@ -34,7 +34,7 @@ CASES = [
 
 def compare(name: str, source: str, model: str, turns: int, target: float | None) -> dict[str, Any] | None:
     """Microseconds per update and seed of both, and the median ratio; None where the learner is not there."""
-    if name not in rm.systems.all_systems():
+    if name not in rm.registry.all_systems():
         return None
     stream = rm.streams.split(source, experiences=5)
     settings: dict[str, Any] = {"lr": 0.03, **({"variant": "online"} if name == "ewc" else {})}

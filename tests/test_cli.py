@@ -282,7 +282,7 @@ def test_systems_are_listed_without_what_only_some_of_them_need(tmp_path):
         "import sys\n"
         "for name in ('psycopg', 'pgvector', 'snowballstemmer', 'numkong', 'onnxruntime', 'onnx', 'tokenizers', 'ray'):\n"
         "    sys.modules[name] = None  # as where they are not installed\n"
-        "from remanence.systems import all_systems\n"
+        "from remanence.registry import all_systems\n"
         "assert 'er' in all_systems()\n"
         "print([m for m in ('scipy', 'sklearn', 'pandas', 'transformers') if m in sys.modules])"
     )

@@ -3,18 +3,19 @@
 import hashlib
 import importlib
 import itertools
+import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 import torch
 
 import remanence as rm
-import small_language_model
-import small_recurrent_model
-from remanence import systems
+from remanence.composition import compose
 from remanence.errors import Unsupported, UsageError
-from remanence.systems import all_systems, build, recipe_for
+from remanence.factory import build, recipe_for
+from remanence.registry import all_systems
 
 # Cache policies share one learner and layers another, and what they keep is tested for each of them in its own file:
 # some stand for all
@@ -22,7 +23,7 @@ STAND_FOR_ALL = ("attention-sinks", "sirllm", "em-llm", "based", "titans")
 
 
 def stood_for(card):
-    return (card.is_policy or card.is_layer) and card.name not in STAND_FOR_ALL
+    return card.runner.kind in ("cache policy", "memory layer") and card.name not in STAND_FOR_ALL
 
 
 NAMES = [
@@ -30,31 +31,19 @@ NAMES = [
     for card in all_systems().values()
     if card.runs_on_streams
 ]
-SMALL = {"model": "mlp:24", "size": 30, "lr": 0.05, "buffer": 40}
+FOLDER = Path(os.environ["REMANENCE_TEST_MODELS"])
 
 
 def stream_for(name):
-    tasks = systems.components(name)[0].tasks
-    if "classification" not in tasks:
-        if "retrieval" in tasks:
-            return rm.streams.changing("facts", sessions=5, people=2, seed=0)
-        return rm.streams.planted("recall", experiences=5, tokens=400, facts=3, filler="talk", seed=0)
-    needs = set().union(*(card.needs for card in systems.components(name)))
-    told = {"task ids", "task ids at test time"} & needs
-    return rm.streams.split("digits", experiences=5, task_ids=bool(told))
+    return rm.streams.build(compose(name).small(FOLDER).stream)
 
 
 def make(name, seed=0):
-    stream = stream_for(name)
-    cards = systems.components(name)
-    # A layer's own were settled when the model around it was trained
-    known = {h.name for card in cards for h in card.hyperparameters if not card.is_layer} | {"lr"}
-    settings = {key: value for key, value in SMALL.items() if key in known and not cards[0].is_layer}
-    if cards[0].is_layer:
-        settings["language_model"] = small_recurrent_model.folder(name)
-    elif "language_model" in known:
-        settings["language_model"] = small_language_model.folder()
-    return build(recipe_for(name, stream, model=SMALL["model"], seed=seed, settings=settings)), stream
+    composed = compose(name)
+    small = composed.small(FOLDER)
+    stream = rm.streams.build(small.stream)
+    recipe = recipe_for(composed, stream, model=small.model, seed=seed, settings=small.settings)
+    return build(recipe, composed=composed), stream
 
 
 def advance(learner, stream, updates):

@@ -9,9 +9,10 @@ import torch
 
 import remanence as rm
 from pretended_device import DEVICE, Pretended
-from remanence import systems
+from remanence.composition import compose
 from remanence.errors import Unsupported
-from remanence.systems import all_systems, build, recipe_for
+from remanence.factory import build, recipe_for
+from remanence.registry import all_systems
 
 SMALL = {
     "size": 30,
@@ -27,7 +28,7 @@ SMALL = {
 NAMES = [
     card.composed_name
     for card in all_systems().values()
-    if (card.is_part or card.name == "joint") and card.name != "hnet"
+    if (card.runner.composes or card.name == "joint") and card.name != "hnet"
 ]
 
 
@@ -67,7 +68,7 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_learner_on_another_device_keeps_its_tensors_there(name, pretended):
     stream = rm.streams.limit(rm.streams.split("digits", experiences=5), 64, tests=8)
-    known = {h.name for card in systems.components(name) for h in card.hyperparameters}
+    known = {h.name for card in compose(name).systems for h in card.hyperparameters}
     settings = {key: value for key, value in SMALL.items() if key in known}
     learner = build(recipe_for(name, stream, model="mlp:12", settings={**settings, "batch_size": 16, "device": "cuda"}))
     experiences = list(stream.experiences())[:3]

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 import remanence as rm
 from remanence.errors import StateError, UsageError
-from remanence.learner import Update, total
+from remanence.update import Update, total
 
 
 def test_predict_beside_steps_answers_from_a_finished_update(digits):

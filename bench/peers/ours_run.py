@@ -11,8 +11,8 @@ import torch
 import remanence as rm
 from bench.peers.common import BATCH, LR, MEMORY
 from remanence.arena.job import Job, Settings
-from remanence.systems import recipe_for
-from remanence.weights.stacked import stack
+from remanence.arena.stacked import stack
+from remanence.factory import recipe_for
 
 SEEDS = 8
 

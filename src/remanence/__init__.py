@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "make": "remanence.systems:make",
-    "load": "remanence.learner:load",
+    "make": "remanence.factory:make",
+    "load": "remanence.factory:load",
     "Learner": "remanence.learner:Learner",
-    "Update": "remanence.learner:Update",
-    "Answer": "remanence.learner:Answer",
-    "Request": "remanence.learner:Request",
-    "Receipt": "remanence.learner:Receipt",
+    "Update": "remanence.update:Update",
+    "Answer": "remanence.answer:Answer",
+    "Request": "remanence.request:Request",
+    "Receipt": "remanence.request:Receipt",
     "Footprint": "remanence.footprint:Footprint",
     "Trainer": "remanence.weights.trainer:Trainer",
     "Part": "remanence.weights.part:Part",
     "Model": "remanence.models.model:Model",
-    "system": "remanence.systems:system",
-    "Paper": "remanence.systems:Paper",
+    "system": "remanence.registry:system",
+    "Paper": "remanence.registry:Paper",
     "run": "remanence.arena:run",
     "compare": "remanence.arena:compare",
     "attach": "remanence.weights.attach:attach",
     "streams": "remanence.streams",
-    "systems": "remanence.systems",
+    "registry": "remanence.registry",
+    "factory": "remanence.factory",
     "models": "remanence.models",
     "store": "remanence.store",
     "context": "remanence.context",
@@ -54,12 +55,16 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from remanence import context, errors, models, store, streams, systems
+    from remanence import context, errors, factory, models, registry, store, streams
+    from remanence.answer import Answer
     from remanence.arena import compare, run
+    from remanence.factory import load, make
     from remanence.footprint import Footprint
-    from remanence.learner import Answer, Learner, Receipt, Request, Update, load
+    from remanence.learner import Learner
     from remanence.models.model import Model
-    from remanence.systems import Paper, make, system
+    from remanence.registry import Paper, system
+    from remanence.request import Receipt, Request
+    from remanence.update import Update
     from remanence.weights.attach import attach
     from remanence.weights.part import Part
     from remanence.weights.trainer import Trainer

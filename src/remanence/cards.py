@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.markdown import Markdown
 from rich.table import Table
 
-from remanence import systems
-from remanence.systems import System
+from remanence import registry
+from remanence.registry import System
 
 
 def verdict(name: str) -> str:
@@ -26,18 +26,21 @@ def systems_table(place: str | None, like: str | None) -> Table:
     table = Table(title="systems")
     for name in ("name", "room", "paper", "baseline", "claim"):
         table.add_column(name)
-    for name, card in systems.all_systems().items():
+    for name, card in registry.all_systems().items():
         text = f"{name} {card.paper or ''} {card.summary}".lower()
         if (place and card.place != place) or (like and like.lower() not in text):
             continue
         paper = f"{card.paper.title} ({card.paper.year})" if card.paper else "baseline"
         table.add_row(name, card.room, paper, card.baseline, verdict(name) if card.paper else "")
+    for name, owner in registry.outside().items():
+        if not place and (not like or like.lower() in f"{name} {owner}".lower()):
+            table.add_row(name, f"of {owner}", f"`remanence show {name}` loads it", "", "")
     return table
 
 
 def card(name: str) -> Group:
     """One system's card."""
-    found = systems.get(name)
+    found = registry.get(name)
     parts: list[Any] = [Markdown(f"# {name}\n\n{found.summary}"), _facts(found)]
     if found.hyperparameters:
         parts.append(_hyperparameters(found))
@@ -53,11 +56,8 @@ def _facts(found: System) -> Table:
     facts.add_row("room", found.room)
     if found.variant:
         facts.add_row("variant", found.variant)
-    if found.is_memory:
-        for place in ("encodes", "stores", "retrieves", "manages"):
-            facts.add_row(place, getattr(found.factory, place))
-        if found.factory.needs_language:
-            facts.add_row("asks a language model for", ", ".join(found.factory.needs_language))
+    for row in found.runner.facts(found):
+        facts.add_row(*row)
     facts.add_row("tasks", ", ".join(sorted(found.tasks)) or "none: it is no learner")
     facts.add_row("needs", ", ".join(sorted(found.needs)) or "nothing beyond the examples")
     if found.training:

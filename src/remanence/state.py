@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,20 +37,35 @@ def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
     StateError
         If the file is missing, truncated, or was not written by this library.
     """
+    with _opened(path) as file:
+        structure = _structure(path, file.metadata() or {})
+        return {name: file.get_tensor(name) for name in file.keys()}, structure  # noqa: SIM118 (not a mapping)
+
+
+def read_structure(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the structure alone, without the tensors; raises as `read_state` does."""
+    with _opened(path) as file:
+        return _structure(path, file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            yield file
     except FileNotFoundError:
         raise StateError(f"there is no saved state at {path}: give the path that save() or a run wrote") from None
     except (SafetensorError, OSError) as error:
         raise StateError(f"{path} is truncated or not a safetensors file ({error}): use an intact copy") from None
+
+
+def _structure(path: str | os.PathLike[str], header: Mapping[str, str]) -> dict[str, Any]:
     if header.get("format") != FORMAT:
         found = header.get("format", "no format name")
         raise StateError(f"{path} was not saved by this version of remanence ({found} instead of {FORMAT})")
     try:
-        return tensors, json.loads(header["structure"])
-    except (KeyError, json.JSONDecodeError):
+        return dict(json.loads(header["structure"]))
+    except (KeyError, TypeError, ValueError):
         raise StateError(f"the structure in the header of {path} cannot be read: use an intact copy") from None
 
 

@@ -171,9 +171,9 @@ def test_without_labels_it_is_asked_by_the_true_ones_and_learns_nothing(name, tm
 
 
 def test_seeds_are_not_stacked_where_labels_are_hidden(digits):
+    from remanence.arena.stacked import stack
     from remanence.errors import Unsupported
-    from remanence.systems import recipe_for
-    from remanence.weights.stacked import stack
+    from remanence.factory import recipe_for
 
     hidden = rm.streams.unlabelled(digits)
     with pytest.raises(Unsupported, match="hides labels"):

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import remanence as rm
 import small_language_model
+from remanence.answer import Answer
 from remanence.arena.config import RunConfig
 from remanence.arena.distance import by_lag, charts, section
 from remanence.arena.evaluate import mistaken
@@ -23,7 +24,6 @@ from remanence.arena.looks import joined, looks
 from remanence.arena.report import Report
 from remanence.cli import app
 from remanence.errors import UsageError
-from remanence.learner import Answer
 from remanence.streams.written import pack_texts, unpack_texts
 
 FOLDER = small_language_model.folder()

@@ -9,7 +9,7 @@ from remanence.arena.job import Settings
 from remanence.arena.many import plan, run_all
 from remanence.arena.stacked import StackedJob
 from remanence.errors import Unsupported
-from remanence.learner import Recipe
+from remanence.recipe import Recipe
 from remanence.streams import build
 
 

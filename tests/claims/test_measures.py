@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from remanence import systems
+from remanence import registry
 from remanence.claims.experiments.store.encode.compatible.xbt import HELD_OUT, LEARNT, REPORTED, hits, pictures
 from remanence.claims.experiments.store.index.token_pooling import Dropping
 from remanence.claims.measures.passages import collections, half, ndcg, part, recall
 from remanence.claims.measures.upgrades import retrieval
+from remanence.composition import compose
 from remanence.errors import UsageError
 from remanence.store.index.multivector import PooledIndex
 
@@ -77,14 +78,14 @@ def test_pictures_show_the_pairs_they_say_and_templates_do_not_overlap():
 
 def test_what_is_no_learner_says_so_when_it_is_run_as_one():
     for name in ("bt2", "oca", "xbt", "bct", "token-pooling"):
-        assert not systems.get(name).runs_on_streams and not systems.get(name).is_part
+        assert not registry.get(name).runs_on_streams
         with pytest.raises(UsageError, match=f"'{name}' learns from no stream"):
-            systems.components(name)
+            compose(name)
 
 
 def test_what_has_no_claim_is_not_sent_to_prove():
     with pytest.raises(UsageError, match=r"'remanence show full-cache'$"):
-        systems.components("full-cache")
+        compose("full-cache")
 
 
 def test_what_a_store_may_import_loads_no_torch():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from remanence import systems
+from remanence import registry
 from remanence.claims.engine import results
 from remanence.claims.engine.registry import check, claim_about, claims, get
 from remanence.claims.engine.results import stem
@@ -15,12 +15,12 @@ from remanence.errors import UsageError
 
 
 def test_every_system_with_a_paper_has_a_claim():
-    with_paper = {name for name, card in systems.all_systems().items() if card.paper is not None}
+    with_paper = {name for name, card in registry.all_systems().items() if card.paper is not None}
     assert with_paper <= set(claims())
 
 
 def test_every_claim_is_about_a_system():
-    assert set(claims()) <= set(systems.all_systems())
+    assert set(claims()) <= set(registry.all_systems())
 
 
 @pytest.mark.parametrize("name", claims())
@@ -30,14 +30,14 @@ def test_a_claim_can_be_run_as_it_is_written(name):
 
 @pytest.mark.parametrize("name", claims())
 def test_a_claim_is_against_the_baseline_on_the_card(name):
-    claim, card = get(name), systems.get(name)
+    claim, card = get(name), registry.get(name)
     if card.baseline:
         assert card.baseline in (claim.baseline, claim.baseline.partition("#")[0])
 
 
 @pytest.mark.parametrize("name", claims())
 def test_a_claim_lies_in_the_room_of_its_system_under_its_name(name):
-    module = f"remanence.claims.experiments.{systems.get(name).room.replace('/', '.')}.{stem(name)}"
+    module = f"remanence.claims.experiments.{registry.get(name).room.replace('/', '.')}.{stem(name)}"
     assert importlib.import_module(module).CLAIM is claims()[name]
 
 

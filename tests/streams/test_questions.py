@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import remanence as rm
+from remanence.answer import Answer
 from remanence.arena.evaluate import missed
 from remanence.errors import UsageError
-from remanence.learner import Answer
 from remanence.streams.dialogues import evidence, said_at
 from remanence.streams.experience import Task
 from remanence.streams.facts import ATTRIBUTES

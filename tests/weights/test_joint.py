@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import remanence as rm
-from remanence.learner import Request, total
+from remanence.request import Request
 from remanence.streams.experience import Chosen, InMemory, Rows, Stream
+from remanence.update import total
 
 SMALL = {"model": "mlp:12", "lr": 0.1, "batch_size": 10, "epochs": 1}
 

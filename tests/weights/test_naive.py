@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 import remanence as rm
 from remanence.errors import Unsupported
-from remanence.learner import Request
+from remanence.request import Request
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 import remanence as rm
+from remanence.arena.stacked import stack
 from remanence.errors import Unsupported
-from remanence.systems import recipe_for
+from remanence.factory import recipe_for
 from remanence.weights.part import Part, PerParameter, Step
-from remanence.weights.stacked import StackedTrainer, stack
+from remanence.weights.stacked import StackedTrainer
 from remanence.weights.trainer import Trainer
 
 SEEDS = [0, 1, 2]
@@ -54,7 +55,7 @@ def _agree(together: StackedTrainer, alone: list[Any], tolerance: float) -> None
 
 def _both(name: str, stream: Any, **settings: Any) -> tuple[StackedTrainer, list[Any]]:
     recipe = recipe_for(name, stream, settings=settings, model=settings.pop("model", None))
-    return stack(recipe, SEEDS, stream), [rm.systems.build(r) for r in _seeds(recipe)]
+    return stack(recipe, SEEDS, stream), [rm.factory.build(r) for r in _seeds(recipe)]
 
 
 def _seeds(recipe: Any) -> list[Any]:
@@ -70,7 +71,7 @@ def test_ten_steps_in_each_of_two_experiences_agree(name: str, model: str) -> No
     experiences = [_short(e, 100) for e in stream.experiences()][:2]
     recipe = recipe_for(name, stream, model=model, settings={"lr": 0.05})
     together = stack(recipe, SEEDS, stream)
-    alone = [rm.systems.build(own) for own in _seeds(recipe)]
+    alone = [rm.factory.build(own) for own in _seeds(recipe)]
     for experience in experiences:
         updates = list(together.steps(experience))
         assert len(updates) == 10 + (name == "ewc")  # it measures its importances in an update of its own
@@ -92,7 +93,7 @@ def test_ten_steps_in_each_of_two_experiences_agree(name: str, model: str) -> No
 def test_optimizer_state_follows_through_growth(settings: dict[str, Any]) -> None:
     stream = rm.streams.split("digits", experiences=5)
     recipe = recipe_for("naive", stream, model="mlp:20", settings=settings)
-    together, alone = stack(recipe, SEEDS, stream), [rm.systems.build(own) for own in _seeds(recipe)]
+    together, alone = stack(recipe, SEEDS, stream), [rm.factory.build(own) for own in _seeds(recipe)]
     for experience in [_short(e, 50) for e in stream.experiences()][:2]:
         together.learn(experience)
         for learner in alone:

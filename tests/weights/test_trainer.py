@@ -6,8 +6,10 @@ import pytest
 import torch
 
 import remanence as rm
+from remanence.composition import compose
 from remanence.errors import BudgetError
-from remanence.systems import all_systems, build, recipe_for
+from remanence.factory import build, recipe_for
+from remanence.registry import all_systems
 from remanence.weights.part import Part, Step
 from remanence.weights.trainer import Trainer
 
@@ -79,14 +81,14 @@ def test_a_schedule_goes_on_in_the_step_in_which_a_class_appears():
         assert noted.rates[-1] < 0.1 * noted.rates[0]
 
 
-PARTS = [card.composed_name for card in all_systems().values() if card.is_part]
+PARTS = [card.composed_name for card in all_systems().values() if card.runner.composes]
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_half_precision_trains_and_answers_in_full(name):
     told = name == "hnet"
     stream = rm.streams.split("digits", experiences=5, task_ids=told)
-    known = {h.name for part in rm.systems.components(name) for h in part.hyperparameters}
+    known = {h.name for part in compose(name).systems for h in part.hyperparameters}
     settings = {key: value for key, value in {"size": 20, "updates": 3}.items() if key in known}
     learner = rm.make(name, stream, model="mlp:12", precision="bf16", batch_size=64, **settings)
     for _, experience in zip(range(2), stream.experiences(), strict=False):

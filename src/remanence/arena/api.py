@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from remanence import systems
+from remanence import factory
 from remanence.arena.folder import RESULTS, environment, read_result
 from remanence.arena.job import Job, Settings, check_fits
 from remanence.arena.many import CHECKPOINT, RESULT
@@ -35,7 +35,7 @@ def compare(
     loggers: Any,
 ) -> Report:
     """See `remanence.compare`."""
-    systems.require_stream(stream)
+    factory.require_stream(stream)
     if not isinstance(learners, Mapping) or not learners:
         raise UsageError(f"the learners are {learners!r}, expected a mapping from label to learner: {{'er': 'er'}}")
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
@@ -87,7 +87,7 @@ def _one(
     if done is not None:
         return done
     if isinstance(given, str):
-        learner = systems.make(given, stream, seed=seed)
+        learner = factory.make(given, stream, seed=seed)
     else:
         learner = given if isinstance(given, Learner) else given(seed)
         if not isinstance(learner, Learner):

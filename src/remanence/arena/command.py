@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from remanence import systems
+from remanence import registry
 from remanence.arena.config import LEARNERS, MEMORIES, THREE_PLACES, RunConfig, parse_settings
 from remanence.arena.folder import CONFIG, RESULTS, default_folder, environment, hash_of, read_json
 from remanence.arena.live import LiveTable
@@ -18,6 +18,7 @@ from remanence.arena.many import run_all
 from remanence.arena.report import Report
 from remanence.arena.result import Result
 from remanence.arena.tables import final_tables
+from remanence.composition import compose
 from remanence.errors import UsageError
 
 
@@ -105,7 +106,7 @@ def not_taken(config: RunConfig) -> list[tuple[str, list[str]]]:
     """Which of the training settings given for all learners mean nothing to which of them."""
     found = []
     for name in config.learners:
-        used = getattr(systems.components(name)[0].factory, "training_settings_used", None)
+        used = compose(name).training_settings_used
         unused = sorted(set(config.training) - used) if used is not None else []
         if unused:
             found.append((name, unused))
@@ -116,7 +117,7 @@ def default_learners(config: RunConfig, console: Console) -> list[str]:
     """Those of the usual learners that can do what the stream asks, saying which cannot and why."""
     stream = config.build_stream(0)
     able, left_out = [], []
-    known = systems.all_systems()
+    known = registry.all_systems()
     usual = {"retrieval": MEMORIES, "answering": THREE_PLACES}
     for name in usual.get(stream.task.kind, LEARNERS):
         if name not in known:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from remanence import systems
+from remanence import registry
+from remanence.composition import Composition, compose
 from remanence.errors import UsageError, nearest
 from remanence.footprint import parse_bytes
 from remanence.hyperparameters import first_problem
@@ -53,6 +54,7 @@ class RunConfig(BaseModel):
     data: str = ""
     set: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    _compositions: dict[str, Composition] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def read(cls, given: dict[str, Any]) -> RunConfig:
@@ -120,12 +122,18 @@ class RunConfig(BaseModel):
         """
         found: list[tuple[str, str, int | None]] = []
         for name in self.learners:
-            outside = any(getattr(card.factory, "reference", False) for card in systems.components(name))
+            outside = self._composed(name).reference
             if outside or len(self.budgets) < 2:
                 found.append((name, name, None if outside else next(iter(self.budgets.values()), None)))
             else:
                 found += [(f"{name}@{written}", name, size) for written, size in self.budgets.items()]
         return found
+
+    def _composed(self, name: str) -> Composition:
+        """The systems of one learner, resolved once."""
+        if name not in self._compositions:
+            self._compositions[name] = compose(name)
+        return self._compositions[name]
 
     def _check(self) -> None:
         if len(set(self.budgets.values())) < len(self._written_budgets()) and self.budget is not None:
@@ -136,11 +144,9 @@ class RunConfig(BaseModel):
             if isinstance(value, dict):
                 raise UsageError(f'the run\'s setting {key} in `set` is a table: write "{key}.NAME" = VALUE instead')
         for name in self.learners:
-            systems.split_settings(name, self.settings_of(name))
-            for card in systems.components(name):
-                given = {k: v for k, v in self.settings_of(name).items() if k in {h.name for h in card.hyperparameters}}
-                card.check(given)
-        components = {card.name for name in self.learners for card in systems.components(name)}
+            composed = self._composed(name)
+            composed.check(composed.split_settings(self.settings_of(name))[0])
+        components = {card.name for name in self.learners for card in self._composed(name).systems}
         for key in self.set:
             owner, dot, _ = key.partition(".")
             if not dot:
@@ -156,7 +162,7 @@ class RunConfig(BaseModel):
     def settings_of(self, learner: str) -> dict[str, Any]:
         """What the user set for one learner: the run's training settings, then its own."""
         mine = {key: value for key, value in self.training.items() if key != "model"}
-        owners = [learner, *systems.names(learner)]
+        owners = [learner, *registry.names(learner)]
         for key, value in self.set.items():
             owner, _, name = key.partition(".")
             if owner in owners:

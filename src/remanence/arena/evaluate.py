@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from remanence.answer import Answer
 from remanence.errors import UsageError
-from remanence.learner import Answer, Learner
+from remanence.learner import Learner
 from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet, Unlabelled
 from remanence.streams.written import unpack_texts
 

@@ -9,10 +9,11 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import remanence
+from remanence import __version__
+from remanence.composition import compose
 
-ROOT = Path(remanence.__file__).parent
-RUNNER = ("remanence.systems", "remanence.streams", "remanence.arena.job")
+ROOT = Path(__file__).parents[1]
+RUNNER = ("remanence.factory", "remanence.streams", "remanence.arena.job")
 """What every run passes through."""
 
 
@@ -32,14 +33,14 @@ def fingerprint(modules: Iterable[str]) -> str:
         seen.add(name)
         waiting |= _read(name)[1] - seen
     parts = sorted(f"{name}={_read(name)[0]}" for name in seen)
-    return hashlib.sha256("\n".join([remanence.__version__, *parts]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([__version__, *parts]).encode()).hexdigest()[:16]
 
 
 def of_system(name: str) -> str:
     """The fingerprint of a learner, composed ones too, and of what runs it."""
-    from remanence import systems
-
-    return fingerprint([*RUNNER, *(card.factory.__module__ for card in systems.components(name))])
+    composed = compose(name)
+    runner = composed.systems[0].factory.runner.partition(":")[0]  # named, not imported
+    return fingerprint([*RUNNER, runner, *(card.factory.__module__ for card in composed.systems)])
 
 
 @functools.cache

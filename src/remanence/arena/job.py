@@ -15,8 +15,10 @@ from remanence.arena import metrics
 from remanence.arena.evaluate import Online, score, watched
 from remanence.arena.result import Probe, Result
 from remanence.errors import Diverged, StateError, UsageError
-from remanence.learner import Learner, Update
+from remanence.factory import refuse_unmet
+from remanence.learner import Learner
 from remanence.streams.experience import Stream
+from remanence.update import Update
 
 COUNTS = ("updates", "examples", "rehearsed", "forwards", "backwards", "steps")
 
@@ -284,8 +286,6 @@ def one_thread() -> Iterator[None]:
 
 def check_fits(learner: Learner, stream: Stream, name: str, online: bool = False) -> None:
     """Refuse a learner on a stream before anything is trained; `online` is that of `Settings`."""
-    from remanence.systems import refuse_unmet
-
     if online and stream.task.about_records:
         raise UsageError(f"the examples of {stream.name} are records, which have no answers to score: leave online out")
 

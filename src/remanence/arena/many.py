@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 
-from remanence import systems
+from remanence import factory
 from remanence.arena.config import RunConfig
 from remanence.arena.folder import RESULTS, opened, read_result
 from remanence.arena.job import Job, Record, Settings, check_fits
 from remanence.arena.result import Result
 from remanence.errors import BudgetError, MissingExtra, Unsupported, UsageError
 from remanence.files import write_atomically
-from remanence.learner import Recipe
+from remanence.recipe import Recipe
 from remanence.streams import build as build_stream
 from remanence.streams.experience import Stream
 
@@ -42,7 +42,7 @@ def plan(config: RunConfig) -> list[dict[str, Any]]:
             recipe = recipe_of(config, name, stream, seed, budget)
             if seed == 0:
                 try:
-                    check_fits(systems.build(recipe), stream, name, config.online)
+                    check_fits(factory.build(recipe), stream, name, config.online)
                 except BudgetError as error:  # of several budgets some may be too small, and the others are run
                     refused.append(error)
                     if len(config.budgets) < 2 or len(refused) == len(entries):
@@ -63,7 +63,7 @@ def plan(config: RunConfig) -> list[dict[str, Any]]:
 
 def recipe_of(config: RunConfig, name: str, stream: Stream, seed: int, budget: int | None) -> Recipe:
     """The recipe of one learner under one budget."""
-    return systems.recipe_for(
+    return factory.recipe_for(
         name,
         stream,
         model=config.training.get("model"),
@@ -92,7 +92,7 @@ def execute(job: dict[str, Any], folder: str) -> dict[str, Any]:
     )
     driven: Job | None = None
     try:
-        driven = Job(systems.build(recipe), stream, settings, ProgressFile(place / PROGRESS))
+        driven = Job(factory.build(recipe), stream, settings, ProgressFile(place / PROGRESS))
         found = driven.run()
     except BudgetError as error:  # this learner is refused, the others go on
         stopped = {"stopped": str(error)}
@@ -192,7 +192,7 @@ def _stacked(
     config: RunConfig, planned: list[dict[str, Any]], say: Callable[[str], None]
 ) -> list[list[dict[str, Any]]]:
     """The jobs of each learner together where it can be stacked, alone where not."""
-    from remanence.weights.stacked import stack
+    from remanence.arena.stacked import stack
 
     groups = []
     for name, _, _ in config.entries():

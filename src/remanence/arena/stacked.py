@@ -10,10 +10,11 @@ from pathlib import Path
 from remanence.arena.job import Job, Progress, Record, Settings, one_thread
 from remanence.arena.result import Result
 from remanence.errors import StateError, Unsupported
-from remanence.learner import Recipe
+from remanence.factory import build, refuse_unmet
+from remanence.recipe import Recipe
 from remanence.state import read_state
 from remanence.streams.experience import Experience, Stream
-from remanence.weights.stacked import StackedTrainer, stack
+from remanence.weights.stacked import StackedTrainer
 
 
 class StackedJob:
@@ -125,3 +126,46 @@ class StackedJob:
                 raise StateError(f"{path} is not a checkpoint of a run: choose another folder with --out")
             found[header["beside"]["experience"]] = path
         return found
+
+
+def stack(recipe: Recipe, seeds: Sequence[int], stream: Stream) -> StackedTrainer:
+    """Seeds of one recipe, to be trained together.
+
+    Parameters
+    ----------
+    recipe:
+        Of any of the seeds; its own seed is not used.
+    seeds:
+        One or more.
+    stream:
+        What they will learn; that it discloses what they need is checked.
+
+    Raises
+    ------
+    Unsupported
+        If the learner cannot be stacked.
+    NeedsError
+        If it needs what the stream hides.
+
+    Example
+    -------
+    >>> import remanence as rm
+    >>> from remanence.factory import recipe_for
+    >>> stream = rm.streams.split("digits", experiences=5)
+    >>> together = stack(recipe_for("er", stream), [0, 1, 2], stream)
+    >>> for experience in stream.experiences():
+    ...     _ = together.learn(experience)
+    >>> [answer.scores.shape for answer in together.predict(stream.tests[0].x[:7])]
+    [torch.Size([7, 10]), torch.Size([7, 10]), torch.Size([7, 10])]
+    """
+    learners = [build(replace(recipe, seed=seed)) for seed in seeds]
+    for learner in learners:
+        refuse_unmet(recipe.system, learner.needs, stream)
+    if not all(segment.labelled for segment in stream.segments):
+        raise Unsupported(f"the stream {stream.name} hides labels: run the seeds one by one")
+    if not stream.disclosure.classes and stream.task.kind == "classification":
+        raise Unsupported(
+            f"the stream {stream.name} does not tell its classes, so the seeds' heads would grow at different "
+            "updates: run the seeds one by one"
+        )
+    return StackedTrainer(learners)

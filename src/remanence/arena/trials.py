@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from remanence import systems
+from remanence import factory
 from remanence.arena.fingerprint import of_system
 from remanence.arena.job import check_fits
 from remanence.arena.many import CHECKPOINT_EVERY, RESULT, execute
 from remanence.arena.result import Result
+from remanence.composition import compose
 from remanence.footprint import format_bytes
-from remanence.learner import Recipe
+from remanence.recipe import Recipe
 from remanence.streams.experience import Stream
 
 Progress = Callable[[str], None]
@@ -64,14 +65,13 @@ class Trial:
 
     def recipe(self) -> Recipe:
         """How its learner is built; a reference such as joint training stands outside the budget."""
-        name = system_of(self.label)
-        outside = any(getattr(card.factory, "reference", False) for card in systems.components(name))
-        return systems.recipe_for(
-            name,
+        composed = compose(system_of(self.label))
+        return factory.recipe_for(
+            composed,
             self.stream,
             model=self.model,
             seed=self.seed,
-            budget=None if outside else self.budget,
+            budget=None if composed.reference else self.budget,
             settings=self.settings,
         )
 
@@ -111,7 +111,7 @@ def run_trials(trials: Sequence[Trial], at: Workplace) -> list[Result]:
     for number, trial in enumerate(trials):
         job = trial.job()
         if trial.label not in {earlier.label for earlier in trials[:number]}:
-            check_fits(systems.build(Recipe.from_dict(job["recipe"])), trial.stream, trial.label)
+            check_fits(factory.build(Recipe.from_dict(job["recipe"])), trial.stream, trial.label)
         jobs.append(job)
     results = []
     for trial, data in zip(trials, _all(jobs, at), strict=True):

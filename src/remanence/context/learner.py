@@ -6,20 +6,22 @@ What is remembered lies in the cache alone: the model's weights are shared with 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from remanence.context.cache_settings import CacheSettings, split_settings
+from remanence.answer import Answer
+from remanence.context.cache_settings import CacheSettings
 from remanence.context.caches.cache import PolicyCache
 from remanence.context.caches.factory import cache
 from remanence.context.reading_learner import ReadingLearner
 from remanence.errors import Unsupported, UsageError
-from remanence.learner import Answer, Recipe, Request, Update
-from remanence.learner import Removal as Outcome
 from remanence.models.reader import answered, question_of, reader
+from remanence.request import Removal as Outcome
+from remanence.request import Request
 from remanence.streams.written import unpack
+from remanence.update import Update
 
 if TYPE_CHECKING:
     from remanence.streams.experience import Experience
@@ -64,12 +66,6 @@ class CacheLearner(ReadingLearner):
         self.rows: list[tuple[int, int, int]] = []
         """Id, first token and end of every row of which something may still be held."""
         self.position = (-1, 0)
-
-    @classmethod
-    def build(cls, recipe: Recipe, settings: dict[str, Any]) -> Self:
-        """Build from a recipe."""
-        own, kept = split_settings(settings)
-        return cls(recipe.system, own, CacheSettings(**kept), budget=recipe.budget, seed=recipe.seed)
 
     # Learning
 

@@ -136,13 +136,14 @@ class Training:
         self.update = structure["update"]
 
 
-def keep(wanted: Recipe, model: nn.Module) -> None:
-    """Put a finished model into its recipe's folder; the configuration comes last, and says that it is whole."""
+def keep(wanted: Recipe, model: nn.Module, folder: Path | None = None) -> None:
+    """Put a finished model into its recipe's folder, or another; the configuration comes last, and says that it is whole."""
+    folder = folder or wanted.folder
     weights, configuration = wanted.kept(model)
-    write_atomically(wanted.folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
-    write_atomically(wanted.folder / "recipe.json", json.dumps(asdict(wanted), indent=1) + "\n")
-    ByteTokenizer().save_pretrained(wanted.folder)
-    write_atomically(wanted.folder / CONFIGURATION, configuration)
+    write_atomically(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
+    write_atomically(folder / "recipe.json", json.dumps(asdict(wanted), indent=1) + "\n")
+    ByteTokenizer().save_pretrained(folder)
+    write_atomically(folder / CONFIGURATION, configuration)
 
 
 def prepare_command(wanted: Recipe, threads: int | None) -> None:

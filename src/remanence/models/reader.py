@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanence.answer import Answer
 from remanence.errors import UsageError
-from remanence.learner import Answer
 
 LONGEST = 32
 """Tokens of an answer whose length nobody said."""

@@ -8,29 +8,32 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from remanence.answer import Answer
 from remanence.errors import BudgetError, Unsupported
 from remanence.footprint import format_bytes
-from remanence.learner import Answer, Learner, Recipe, Request, Update
-from remanence.learner import Removal as Outcome
+from remanence.learner import Learner
 from remanence.models.reader import Reader, answered, question_of, reader
+from remanence.request import Removal as Outcome
+from remanence.request import Request
 from remanence.store import transfer
 from remanence.store.database.sqlite import SqliteDatabase
 from remanence.store.encode.one_by_one import OneByOne
 from remanence.store.memories.base import ROWS, Memory, rows_of
-from remanence.store.reading import Reading, parted
+from remanence.store.reading import Reading
 from remanence.store.store import Store
 from remanence.store.times import instant
 from remanence.store.where import Filter
 from remanence.streams.experience import Task
 from remanence.streams.written import unpack
+from remanence.update import Update
 
 if TYPE_CHECKING:
     from remanence.streams.experience import Experience
@@ -98,14 +101,6 @@ class TextMemory(Learner):
         self._folder = tempfile.TemporaryDirectory(prefix="remanence-")
         self._opened = 0
         self.store = self._fresh_store()
-
-    @classmethod
-    def build(cls, memory: Callable[..., Memory], recipe: Recipe, settings: dict[str, Any]) -> Self:
-        """Build from a recipe; `memory` is the composition's class."""
-        own, reading = parted(settings)
-        kind, metric = recipe.task
-        task = Task("answering" if kind == "answering" else "retrieval", metric)
-        return cls(memory(**own), task, Reading(**reading), budget=recipe.budget, seed=recipe.seed)
 
     def _fresh_store(self) -> Store:
         self._opened += 1

@@ -139,9 +139,9 @@ def memory(name: str, store: Store | str | os.PathLike[str], **settings: Any) ->
     >>> bank.read("Where does the parrot sleep?", k=1)[0].text
     'The parrot sleeps in the kitchen.'
     """
-    from remanence.systems import memories
+    from remanence.registry import in_room
 
-    known = memories()
+    known = in_room("remanence.store.memories")  # without torch
     if name not in known:
         raise UsageError(f"there is no text memory {name!r}: {nearest(name, known)}")
     made: Memory = known[name].factory(**settings)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from remanence.errors import Unsupported, UsageError
-from remanence.learner import Update
 from remanence.streams.experience import Examples, Experience
 from remanence.training import Training
+from remanence.update import Update
 from remanence.weights.custom_loop import (
     NO_ROWS,
     BatchlessStep,

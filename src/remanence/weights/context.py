@@ -15,7 +15,7 @@ from remanence.streams.experience import Examples, Rows
 from remanence.weights.phase import phase
 
 if TYPE_CHECKING:
-    from remanence.learner import Update
+    from remanence.update import Update
     from remanence.weights.part import Batch, Step
     from remanence.weights.trainer import Trainer
 

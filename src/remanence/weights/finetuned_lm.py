@@ -14,15 +14,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from remanence.answer import Answer
 from remanence.errors import BudgetError, Diverged, StateError, Unsupported, UsageError
 from remanence.footprint import format_bytes
 from remanence.hyperparameters import validated
-from remanence.learner import Answer, Learner, Recipe, Update
+from remanence.learner import Learner
 from remanence.models.reader import Reader, answered, question_of, reader
+from remanence.recipe import Recipe
+from remanence.registry import system
 from remanence.streams.experience import Experience
 from remanence.streams.written import unpack
-from remanence.systems import system
 from remanence.training import Training
+from remanence.update import Update
 from remanence.weights import optimizers
 
 
@@ -77,6 +80,7 @@ class FineTuning(Learner):
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
+    runner: ClassVar[str] = "remanence.weights.runner:READER"
     training_settings_used: ClassVar[frozenset[str] | None] = frozenset(
         {"batch_size", "epochs", "optimizer", "lr", "momentum", "weight_decay"}
     )

@@ -16,14 +16,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from remanence.answer import Answer
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
-from remanence.learner import Answer, Recipe, Removal, Request, Update
 from remanence.models import networks
 from remanence.models.model import Frozen
+from remanence.recipe import Recipe
+from remanence.registry import system
+from remanence.request import Removal, Request
 from remanence.state import load_tensors
 from remanence.streams.experience import Examples, Experience, Rows
-from remanence.systems import system
+from remanence.update import Update
 from remanence.weights.part import Batch
 from remanence.weights.trainer import Trainer
 

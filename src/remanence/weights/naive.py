@@ -6,7 +6,7 @@ beyond the model.
 
 from __future__ import annotations
 
-from remanence.systems import system
+from remanence.registry import system
 from remanence.weights.part import Part
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from remanence.errors import UsageError
-from remanence.learner import Removal, Request, Update
+from remanence.request import Removal, Request
+from remanence.update import Update
 from remanence.weights import optimizers
 
 if TYPE_CHECKING:
@@ -167,6 +168,10 @@ class Part(nn.Module):
     layers: tuple[str, ...] = ()
     """Names of layers of the body whose outputs it reads in `step.maps`; may be set in `setup`."""
     uses: frozenset[str] = frozenset()
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
+    runner: ClassVar[str] = "remanence.weights.runner:PART"
+    small: ClassVar[Mapping[str, Any]] = {}
+    """Settings with which it is quick to test, and ``model``, a network that has what it reads."""
     kind = "statistics"
     elementwise = False
     memory: Any

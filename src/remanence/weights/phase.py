@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.learner import Update
 from remanence.randomness import derive, seed_global
 from remanence.streams.experience import Experience, InMemory
+from remanence.update import Update
 from remanence.weights import optimizers
 from remanence.weights.objective import plain_objective
 from remanence.weights.part import Batch, Step

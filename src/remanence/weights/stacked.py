@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from remanence.answer import Answer
 from remanence.errors import Diverged, Unsupported
-from remanence.learner import Answer, Learner, Recipe, Update
+from remanence.learner import Learner
 from remanence.models.stacked import StackedModel
-from remanence.streams.experience import Experience, Stream
+from remanence.streams.experience import Experience
+from remanence.update import Update
 from remanence.weights import optimizers
 from remanence.weights.part import BatchSampler, Part
 from remanence.weights.stacked_part import StackedBatch, StackedContext, StackedPart, StackedStep, stack_parts
@@ -283,48 +284,3 @@ def _stacked_state(kept: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {
         key: torch.stack([state[key] for state in kept]) if value.dim() else value for key, value in kept[0].items()
     }
-
-
-def stack(recipe: Recipe, seeds: Sequence[int], stream: Stream) -> StackedTrainer:
-    """Seeds of one recipe, to be trained together.
-
-    Parameters
-    ----------
-    recipe:
-        Of any of the seeds; its own seed is not used.
-    seeds:
-        One or more.
-    stream:
-        What they will learn; that it discloses what they need is checked.
-
-    Raises
-    ------
-    Unsupported
-        If the learner cannot be stacked.
-    NeedsError
-        If it needs what the stream hides.
-
-    Example
-    -------
-    >>> import remanence as rm
-    >>> from remanence.systems import recipe_for
-    >>> stream = rm.streams.split("digits", experiences=5)
-    >>> together = stack(recipe_for("er", stream), [0, 1, 2], stream)
-    >>> for experience in stream.experiences():
-    ...     _ = together.learn(experience)
-    >>> [answer.scores.shape for answer in together.predict(stream.tests[0].x[:7])]
-    [torch.Size([7, 10]), torch.Size([7, 10]), torch.Size([7, 10])]
-    """
-    from remanence.systems import build, refuse_unmet
-
-    learners = [build(replace(recipe, seed=seed)) for seed in seeds]
-    for learner in learners:
-        refuse_unmet(recipe.system, learner.needs, stream)
-    if not all(segment.labelled for segment in stream.segments):
-        raise Unsupported(f"the stream {stream.name} hides labels: run the seeds one by one")
-    if not stream.disclosure.classes and stream.task.kind == "classification":
-        raise Unsupported(
-            f"the stream {stream.name} does not tell its classes, so the seeds' heads would grow at different "
-            "updates: run the seeds one by one"
-        )
-    return StackedTrainer(learners)

@@ -11,13 +11,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from remanence.answer import Answer
 from remanence.errors import BudgetError, Diverged, StateError, Unsupported, UsageError
 from remanence.footprint import format_bytes
-from remanence.learner import Answer, Learner, Removal, Request, Update, evaluation
+from remanence.learner import Learner
 from remanence.models.model import Frozen, Model, split
+from remanence.modes import evaluation
 from remanence.randomness import derive, seed_global
+from remanence.request import Removal, Request
 from remanence.streams.experience import Experience, Rows
 from remanence.training import Training, pick_device
+from remanence.update import Update
 from remanence.weights import optimizers
 from remanence.weights.context import Context
 from remanence.weights.objective import plain_objective

@@ -8,7 +8,7 @@ import small_recurrent_model
 from remanence.context import tree
 from remanence.context.recurrent import recurrent_lm
 from remanence.errors import BudgetError, StateError, Unsupported, UsageError
-from remanence.learner import Request
+from remanence.request import Request
 from remanence.streams.written import unpack
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.errors import NeedsError, UsageError
-from remanence.learner import Request
+from remanence.request import Request
 from remanence.weights.gradients.episodic import EpisodicMemory, flat_gradient, memory_gradient
 from remanence.weights.gradients.gem import project
 from remanence.weights.part import Batch, Step

@@ -9,7 +9,7 @@ import torch
 
 import remanence as rm
 from remanence.errors import UsageError
-from remanence.learner import Request
+from remanence.request import Request
 from remanence.weights.gradients.upgd import gates
 
 

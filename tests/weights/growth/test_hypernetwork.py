@@ -7,7 +7,7 @@ import torch
 
 import remanence as rm
 from remanence.errors import UsageError
-from remanence.learner import evaluation
+from remanence.modes import evaluation
 from remanence.streams import InMemory
 from remanence.weights import optimizers
 

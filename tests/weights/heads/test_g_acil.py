@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.errors import BudgetError, UsageError
-from remanence.learner import Request
+from remanence.factory import build, recipe_for
+from remanence.request import Request
 from remanence.streams.experience import Experience, InMemory
-from remanence.systems import build, recipe_for
 from remanence.weights.heads.g_acil import GACIL
 
 INPUTS, BUFFER = 6, 12

@@ -7,7 +7,7 @@ import torch
 
 import remanence as rm
 from remanence.errors import NeedsError, UsageError
-from remanence.learner import Request
+from remanence.request import Request
 from remanence.weights.part import PerParameter
 from remanence.weights.penalties.ewc import quadratic
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 import remanence as rm
-from remanence.learner import Request
+from remanence.request import Request
 from remanence.streams.experience import Experience, InMemory
 from remanence.weights.replay.er import Rehearsal
 from remanence.weights.trainer import Trainer

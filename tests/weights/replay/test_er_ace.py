@@ -47,4 +47,4 @@ def test_told_tasks_still_bound_the_competition():
 
 
 def test_values_are_not_its_task():
-    assert rm.systems.get("er-ace").tasks == {"classification"}
+    assert rm.registry.get("er-ace").tasks == {"classification"}

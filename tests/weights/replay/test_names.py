@@ -1,9 +1,9 @@
 """Names that end in pluses are still composed by a plus."""
 
-from remanence import systems
+from remanence import registry
 
 
 def test_names_that_end_in_pluses_compose():
-    assert systems.names("der++") == ["der++"]
-    assert systems.names("er+der++") == ["er", "der++"]
-    assert systems.names("der+++naive") == ["der++", "naive"]
+    assert registry.names("der++") == ["der++"]
+    assert registry.names("er+der++") == ["er", "der++"]
+    assert registry.names("der+++naive") == ["der++", "naive"]

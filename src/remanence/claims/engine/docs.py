@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from remanence import systems
+from remanence import registry
 from remanence.claims.engine.registry import claims
 from remanence.claims.engine.verdict import Verdict, spread
 from remanence.files import write_atomically
@@ -52,7 +52,7 @@ def write(folder: str | os.PathLike[str], verdicts: Mapping[str, Verdict], only:
 
 def room_of(name: str) -> str:
     """The room of a system, ``weights/replay``."""
-    return systems.get(name).room
+    return registry.get(name).room
 
 
 def page_name(room: str) -> str:
@@ -166,7 +166,7 @@ def _row(name: str, verdict: Verdict | None) -> list[str]:
 
 
 def _paper(name: str) -> str:
-    known = systems.all_systems()
+    known = registry.all_systems()
     paper = known[name].paper if name in known else None
     if paper is None:
         return "a baseline"

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from remanence import streams, systems
+from remanence import registry, streams
 from remanence.arena.fingerprint import commit, of_system
 from remanence.arena.folder import environment
 from remanence.arena.job import COUNTS
@@ -75,7 +75,7 @@ def prove(
     verdict = Verdict(
         claim.name,
         json.loads(json.dumps(claim.as_dict())),
-        str(systems.get(claim.name).paper or ""),
+        str(registry.get(claim.name).paper or ""),
         seeds=numbers,
         commit=commit(),
         code=_code(claim),

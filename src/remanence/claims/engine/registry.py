@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 
-from remanence import systems
+from remanence import registry
 from remanence.arena.job import COUNTS
 from remanence.arena.metrics import summarise
 from remanence.arena.search import points
@@ -16,6 +16,7 @@ from remanence.claims import experiments
 from remanence.claims.engine.claim import Claim
 from remanence.claims.engine.experiment import Experiment
 from remanence.claims.engine.results import stem
+from remanence.composition import compose
 from remanence.errors import UsageError, nearest
 from remanence.footprint import parse_bytes
 from remanence.models import networks
@@ -56,7 +57,7 @@ def get(name: str) -> Claim | Experiment:
 
 def claim_about(name: str) -> Claim | Experiment | None:
     """The claim of one system, None where there is none; no other system's is imported."""
-    card = systems.all_systems().get(name)
+    card = registry.all_systems().get(name)
     if card is None:
         return None
     module = ".".join([experiments.__name__, *card.room.split("/"), stem(name)])
@@ -112,7 +113,7 @@ def _check_sides(claim: Claim | Experiment, about: str) -> None:
 
 
 def _check_measure(claim: Experiment, about: str) -> None:
-    systems.get(claim.name)
+    registry.get(claim.name)
     for label in claim.beside:
         if label in claim.search:
             raise UsageError(f"{about} searches for {label!r}, which is told beside: give it settings instead")
@@ -138,7 +139,8 @@ def _check_stream(claim: Claim, about: str) -> None:
 
 def _check_learner(claim: Claim, label: str) -> None:
     fixed = {key: value for key, value in claim.training.items() if key not in OWN} | claim.settings.get(label, {})
+    composed = compose(system_of(label))
     for point in points(claim.search.get(label, {})):
-        mine, _ = systems.split_settings(system_of(label), {**fixed, **point})
-        for card in systems.components(system_of(label)):
+        mine, _ = composed.split_settings({**fixed, **point})
+        for card in composed.systems:
             card.check(mine[card.name])

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from remanence.context.caches.policy import Policy, Positions
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 
 @system(

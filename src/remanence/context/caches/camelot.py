@@ -18,7 +18,7 @@ from remanence.context.caches.consolidation import Consolidation
 from remanence.context.caches.layer_cache import PAD, SHORTEST, LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 CLOSED = -1.0
 """The place of no mode."""

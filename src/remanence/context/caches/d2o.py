@@ -21,7 +21,7 @@ from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Positions
 from remanence.context.caches.split_budget import split_budget
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 if TYPE_CHECKING:
     from remanence.context.caches.supported import Shape

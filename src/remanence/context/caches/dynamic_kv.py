@@ -19,7 +19,7 @@ from remanence.context.caches.policy import Positions
 from remanence.context.caches.snap_kv import Pooling, SnapKV
 from remanence.context.caches.split_budget import split_budget
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 
 @system(

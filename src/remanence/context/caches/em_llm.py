@@ -22,7 +22,7 @@ from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.segmentation import refined, surprise
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 if TYPE_CHECKING:
     from remanence.context.caches.supported import Shape

@@ -15,7 +15,7 @@ from remanence.context.caches.bank import Found, Search, best
 from remanence.context.caches.layer_cache import SHORTEST, LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 
 @system(

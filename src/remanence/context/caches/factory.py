@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from remanence import systems
+from remanence import registry
 from remanence.context.caches.cache import PolicyCache
 from remanence.context.caches.hugging_face import cache_class
 from remanence.context.caches.policy import Policy
@@ -133,6 +133,6 @@ def reopen(path: str | os.PathLike[str], *, model: Any, policy: Policy | None = 
     return made
 
 
-def policies() -> dict[str, systems.System]:
+def policies() -> dict[str, registry.System]:
     """The cache policies by name."""
-    return systems.in_room("remanence.context.caches")
+    return registry.in_room("remanence.context.caches")

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from remanence.context.caches.policy import Policy, Positions
 from remanence.hyperparameters import validated
-from remanence.systems import system
+from remanence.registry import system
 
 
 @system("full-cache", place="context")
@@ -22,8 +22,8 @@ class FullCache(Policy):
     'original'
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset()
-    """None: on a stream it would soon be longer than its model can read."""
+    runner: ClassVar[str] = "remanence.runner:UNSTREAMED"
+    """On a stream it would soon be longer than its model can read."""
     positions: Positions = "original"
 
     @validated

@@ -14,7 +14,7 @@ from pydantic import Field
 from remanence.context.caches.attention_scores import AttentionScores
 from remanence.context.caches.policy import Positions
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 
 @system(

@@ -21,7 +21,7 @@ from remanence.context.caches.recalling import Recalling
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.randomness import generator
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 
 @system(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -46,6 +46,9 @@ class Policy:
         How the keys of older entries are held in fewer numbers; None where all are held whole.
     """
 
+    runner: ClassVar[str] = "remanence.context.runner:POLICY"
+    small: ClassVar[Mapping[str, Any]] = {}
+    """Settings with which it is quick to test."""
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
     training_settings_used: ClassVar[frozenset[str]] = frozenset()
     """No training setting: nothing is trained."""

@@ -18,7 +18,7 @@ from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Policy, Positions
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 if TYPE_CHECKING:
     from remanence.context.caches.attention import ForwardCall

@@ -18,7 +18,7 @@ from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Positions
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 Pooling = Literal["average", "largest"]
 

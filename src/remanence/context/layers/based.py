@@ -20,7 +20,7 @@ from remanence.context.layers.linear_attention import FeatureMap, LinearAttentio
 from remanence.context.tree import State
 from remanence.errors import StateError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 
 class Taylor(FeatureMap):

@@ -20,7 +20,7 @@ from remanence.context.layers.scan import scan
 from remanence.context.tree import State
 from remanence.errors import StateError, UsageError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 
 @system(

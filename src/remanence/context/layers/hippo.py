@@ -19,7 +19,7 @@ from remanence.context.layers.layer import MemoryLayer
 from remanence.context.tree import State
 from remanence.errors import StateError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 
 @system(

@@ -24,6 +24,7 @@ class MemoryLayer(nn.Module):
         Features of an input and of an output (1 or more).
     """
 
+    runner: ClassVar[str] = "remanence.context.runner:LAYER"
     tasks: ClassVar[frozenset[str]] = frozenset({"answering"})
     """Inside a language model that reads with it, see `remanence.context.recurrent`."""
 

@@ -20,7 +20,7 @@ from remanence.context.layers.scan import convolve, krylov
 from remanence.context.tree import State
 from remanence.errors import StateError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 Matrix: TypeAlias = Literal["legs", "legt", "lagt", "random"]
 Mode: TypeAlias = Literal["convolution", "recurrence"]

@@ -21,7 +21,7 @@ from remanence.context.layers.linear_attention import linear_attention
 from remanence.context.tree import State
 from remanence.errors import StateError, UsageError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 Rule = Literal["gated delta", "gated linear", "linear"]
 

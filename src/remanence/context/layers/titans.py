@@ -20,7 +20,7 @@ from remanence.context.layers.neural_memory import NeuralMemory
 from remanence.context.tree import State
 from remanence.errors import StateError, UsageError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 Variant = Literal["MAC", "MAG", "MAL", "LMM"]
 

@@ -6,23 +6,25 @@ What is remembered lies in the state alone: the weights were trained before on o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from remanence.answer import Answer
 from remanence.context import tree
 from remanence.context.reading_learner import ReadingLearner
 from remanence.context.recurrent.recipe import recurrent_lm
 from remanence.errors import BudgetError, Unsupported, UsageError
 from remanence.footprint import format_bytes
 from remanence.hyperparameters import hyperparameters, validated
-from remanence.learner import Answer, Recipe, Request, Update
-from remanence.learner import Removal as Outcome
 from remanence.models.byte_tokenizer import ByteTokenizer
 from remanence.models.reader import Reader, answered, question_of
+from remanence.request import Removal as Outcome
+from remanence.request import Request
 from remanence.streams.written import unpack
+from remanence.update import Update
 
 if TYPE_CHECKING:
     from remanence.streams.experience import Experience
@@ -107,11 +109,6 @@ class RecurrentLearner(ReadingLearner):
                 f"the state of {layer} takes {format_bytes(size)}, more than the budget of {format_bytes(budget)}: raise "
                 "the budget, or prepare a model around a smaller layer"
             )
-
-    @classmethod
-    def build(cls, recipe: Recipe, settings: dict[str, Any]) -> Self:
-        """Build from a recipe."""
-        return cls(recipe.system, language_model_for(recipe.system, settings), budget=recipe.budget, seed=recipe.seed)
 
     # Learning
 

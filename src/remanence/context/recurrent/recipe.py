@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from remanence import systems
+from remanence import registry
 from remanence.context.recurrent.mimetic import begin
 from remanence.context.recurrent.model import RecurrentLM
 from remanence.errors import UsageError, nearest
@@ -103,9 +103,9 @@ class RecurrentRecipe(Recipe):
         return max(length for length, _ in self.stages)
 
 
-def layers() -> dict[str, systems.System]:
+def layers() -> dict[str, registry.System]:
     """The memory layers by name."""
-    return systems.in_room("remanence.context.layers")
+    return registry.in_room("remanence.context.layers")
 
 
 def recipe(name: str, **settings: Any) -> RecurrentRecipe:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from pydantic import Field
 
 from remanence.errors import StateError, UsageError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 
 Vectors = NDArray[np.float32]
 _AT_ONCE = 32_768  # vectors widened to float32 at a time: 50 MB at 384 dimensions
@@ -143,8 +143,8 @@ class PooledIndex:
     scored. Ward's method runs on chord lengths between unit vectors, for which it is defined.
     """
 
-    tasks: frozenset[str] = frozenset()
-    """No stream's: it is measured by an experiment of its own."""
+    runner: ClassVar[str] = "remanence.runner:UNSTREAMED"
+    """Of no stream: it is measured by an experiment of its own."""
 
     @validated
     def __init__(

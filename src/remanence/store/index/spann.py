@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.index import clusters
 from remanence.store.index.clusters import Progress, centroids_of
 from remanence.store.index.codes import Best, Packed, products
-from remanence.systems import Paper, system
 
 _BLOCK = 512
 _BRANCHES = 32
@@ -150,7 +150,7 @@ class Spann:
     looked for among the 2 × `replicas` closest.
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset()
+    runner: ClassVar[str] = "remanence.runner:UNSTREAMED"
 
     @validated
     def __init__(

@@ -14,10 +14,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.language import Note
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit, Link, Record
-from remanence.systems import Paper, system
 
 RELATION = "belongs with"
 PAPER = Paper("A-MEM: Agentic Memory for LLM Agents", "Xu, Liang, Mei, Gao, Tan, Zhang", 2025, "2502.12110", 50)

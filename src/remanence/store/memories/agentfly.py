@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.memories.base import Memory
 from remanence.store.memories.value import ValueNetwork
 from remanence.store.record import Hit, Record
 from remanence.store.where import Filter
-from remanence.systems import Paper, system
 
 _REWARDED = {"metadata.reward": {">": 0}}
 

@@ -35,6 +35,9 @@ class Memory:
     `needs_vectors`, and as a learner pays for none.
     """
 
+    runner: ClassVar[str] = "remanence.store.runner:MEMORY"
+    small: ClassVar[Mapping[str, Any]] = {}
+    """Settings with which it is quick to test."""
     tasks: ClassVar[frozenset[str]] = frozenset({"retrieval", "answering"})
     encodes: ClassVar[str] = "every input as one record, its text as it is"
     stores: ClassVar[str] = "records in one scope"

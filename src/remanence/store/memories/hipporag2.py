@@ -17,6 +17,7 @@ from pydantic import Field
 
 from remanence.errors import StateError
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit, Hits
 from remanence.store.retrieve.extract import Triple
@@ -24,7 +25,6 @@ from remanence.store.retrieve.graph import PassageGraph
 from remanence.store.retrieve.pagerank import walk_by_part
 from remanence.store.retrieve.recognise import RULES, ByModel, ByRules, FactReader, facts_told, note_source
 from remanence.store.where import filter_of
-from remanence.systems import Paper, system
 
 if TYPE_CHECKING:
     from remanence.store.language import Language

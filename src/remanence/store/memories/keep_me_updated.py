@@ -12,10 +12,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.memories.base import ROWS, Memory
 from remanence.store.memories.thoughts import EVERY, Thought, thoughts
 from remanence.store.record import Hit, Record
-from remanence.systems import Paper, system
 
 _TURN, _SENTENCE = "episode", "fact"
 

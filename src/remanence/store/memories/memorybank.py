@@ -15,11 +15,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.memories.base import ROWS, Memory, rows_of
 from remanence.store.memories.thoughts import EVERY
 from remanence.store.record import Hit, Record
 from remanence.store.times import instant
-from remanence.systems import Paper, system
 
 _TURN, _SUMMARY, _PORTRAIT = "episode", "note", "fact"
 _DAY = 86_400_000_000

@@ -6,8 +6,8 @@ It costs a vector, the text and a full-text index for each input.
 from __future__ import annotations
 
 from remanence.hyperparameters import validated
+from remanence.registry import system
 from remanence.store.memories.base import Memory
-from remanence.systems import system
 
 
 @system("store", place="store")

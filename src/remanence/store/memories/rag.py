@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit
-from remanence.systems import Paper, system
 
 
 @system(

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from remanence.hyperparameters import validated
+from remanence.registry import system
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit
-from remanence.systems import system
 
 
 @system("recent", place="store")

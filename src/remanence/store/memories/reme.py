@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.memories.agentfly import helps
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit, Record
-from remanence.systems import Paper, system
 
 
 @system(

@@ -14,9 +14,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit
-from remanence.systems import Paper, system
 
 _SUMMARY = "summary"
 

@@ -15,10 +15,10 @@ from pydantic import Field
 
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.memories.base import ROWS, Memory
 from remanence.store.memories.thoughts import EVERY, Thought, thoughts
 from remanence.store.record import Hit, Record
-from remanence.systems import Paper, system
 
 
 def bucket_of(vector: NDArray[np.float32], rotation: NDArray[np.float32]) -> int:

@@ -13,10 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from remanence.answer import Answer
 from remanence.hyperparameters import validated
-from remanence.learner import Answer, Recipe, Removal, Request
+from remanence.recipe import Recipe
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.store.neighbours.entries import Entries, tally
-from remanence.systems import Paper, system
 from remanence.weights.heads.closed_form import ClosedForm
 
 GIVEN, ANSWERED = 0, 1

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from remanence.errors import UsageError
-from remanence.learner import Request
 from remanence.randomness import derive
+from remanence.request import Request
 
 PRODUCTS = 4_000_000
 """Cosines computed at once, so that a search of any size holds a bounded matrix (16 MB)."""

@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request
 from remanence.randomness import generator
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.weights.context import Context
 from remanence.weights.part import Part, Step
 

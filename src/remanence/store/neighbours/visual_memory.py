@@ -15,10 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from remanence.hyperparameters import validated
-from remanence.learner import Recipe, Removal, Request, Update
+from remanence.recipe import Recipe
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.store.neighbours.entries import Entries, tally
 from remanence.streams.experience import Experience
-from remanence.systems import Paper, system
+from remanence.update import Update
 from remanence.weights.heads.closed_form import ClosedForm
 
 UNKNOWN = -1

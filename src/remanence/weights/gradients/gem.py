@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.weights.context import Context
 from remanence.weights.gradients.episodic import (
     EpisodicMemory,

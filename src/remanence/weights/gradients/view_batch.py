@@ -17,8 +17,8 @@ from torch.nn.functional import affine_grid, grid_sample, kl_div
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.randomness import derive
+from remanence.registry import Paper, system
 from remanence.streams.experience import Experience
-from remanence.systems import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.part import Batch, BatchSampler, Part, Step
 

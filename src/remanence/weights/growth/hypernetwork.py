@@ -20,8 +20,8 @@ from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.models.heads import Head
 from remanence.randomness import generator
+from remanence.registry import Paper, system
 from remanence.streams.experience import Experience
-from remanence.systems import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.part import Part, Step
 

@@ -15,9 +15,10 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request, Update
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.streams.experience import Experience
-from remanence.systems import Paper, system
+from remanence.update import Update
 from remanence.weights.context import Context
 from remanence.weights.growth.expansion import add_block, drop_auxiliary, expandable, is_older_block
 from remanence.weights.part import Batch, BatchSampler, Part, Step

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request, Update
 from remanence.models.heads import Head
 from remanence.randomness import derive, generator, global_generator
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.streams.experience import Experience, InMemory
-from remanence.systems import Paper, system
+from remanence.update import Update
 from remanence.weights.context import Context
 from remanence.weights.objective import plain_objective
 from remanence.weights.part import Batch, Part, Step

@@ -8,14 +8,17 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from remanence.answer import Answer
 from remanence.errors import BudgetError, StateError, UsageError
 from remanence.footprint import format_bytes
-from remanence.learner import Answer, Learner, Recipe, Update
+from remanence.learner import Learner
 from remanence.models.heads import LARGEST_LABEL
 from remanence.models.model import Model
 from remanence.randomness import derive
+from remanence.recipe import Recipe
 from remanence.streams.experience import Experience
 from remanence.training import Training
+from remanence.update import Update
 
 
 class ClosedForm(Learner):

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.weights.heads.closed_form import ClosedForm
 
 NOT_LEARNED = "rows were forgotten that were never learned, or twice: forget each learned row once"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from remanence.hyperparameters import validated
 from remanence.randomness import generator
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 from remanence.weights.heads.closed_form import ClosedForm
 
 

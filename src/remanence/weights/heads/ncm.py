@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.weights.heads.closed_form import ClosedForm
 
 UNIT = 2.0**24

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding_bag, one_hot
 
 from remanence.hyperparameters import validated
-from remanence.learner import Update
 from remanence.models.heads import Head
 from remanence.randomness import generator
+from remanence.registry import Paper, system
 from remanence.streams.experience import Experience
-from remanence.systems import Paper, system
+from remanence.update import Update
 from remanence.weights.context import Context
 from remanence.weights.objective import plain_objective
 from remanence.weights.part import Part, Step

@@ -15,7 +15,7 @@ from torch.nn.functional import silu
 
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 from remanence.weights.modules.product_keys import ProductKeyLayer, ProductKeys, Values
 
 

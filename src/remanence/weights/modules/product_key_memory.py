@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 from remanence.weights.modules.product_keys import ProductKeyLayer, ProductKeys, Values
 
 

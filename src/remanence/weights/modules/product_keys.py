@@ -212,8 +212,8 @@ class ProductKeyLayer(nn.Module):
         The pool, as many values as the keys address.
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset()
-    """None: a layer learns from no stream by itself."""
+    runner: ClassVar[str] = "remanence.runner:UNSTREAMED"
+    """A layer learns from no stream by itself."""
 
     def __init__(self, query: nn.Module, keys: ProductKeys, values: Values) -> None:
         super().__init__()

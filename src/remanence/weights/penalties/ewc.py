@@ -15,9 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request, Update
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.streams.experience import Chosen, Examples, Experience
-from remanence.systems import Paper, system
+from remanence.update import Update
 from remanence.weights.context import Context
 from remanence.weights.part import Part, PerParameter, Step
 from remanence.weights.penalties.fisher import diagonal_fisher

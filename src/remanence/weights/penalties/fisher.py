@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from remanence.learner import evaluation
 from remanence.models.heads import LinearHead
 from remanence.models.model import Model
+from remanence.modes import evaluation
 from remanence.streams.experience import Rows
 
 Kind = Literal["empirical", "true"]

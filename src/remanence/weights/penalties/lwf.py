@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from remanence.hyperparameters import validated
 from remanence.models.heads import Head
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.part import Batch, Part, Step
 

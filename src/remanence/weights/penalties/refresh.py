@@ -15,9 +15,10 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request, Update
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.streams.experience import Experience, InMemory
-from remanence.systems import Paper, system
+from remanence.update import Update
 from remanence.weights.context import Context
 from remanence.weights.objective import plain_objective
 from remanence.weights.part import Batch, Part, PerParameter, Step

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.hyperparameters import validated
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.part import Batch, Step
 from remanence.weights.replay.er import Rehearsal

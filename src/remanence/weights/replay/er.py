@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
+from remanence.request import Removal, Request
 from remanence.weights.context import Context
 from remanence.weights.part import Batch, Part, Step
 from remanence.weights.replay.memory import Memory

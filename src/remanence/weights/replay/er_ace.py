@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 
-from remanence.systems import Paper, system
+from remanence.registry import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.part import Batch
 from remanence.weights.replay.er import Rehearsal

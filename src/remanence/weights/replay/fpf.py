@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import nn
 
 from remanence.hyperparameters import validated
-from remanence.learner import Update
 from remanence.models.model import Model
+from remanence.registry import Paper, system
 from remanence.streams.experience import Experience
-from remanence.systems import Paper, system
+from remanence.update import Update
 from remanence.weights.context import Context
 from remanence.weights.part import Batch, Part
 

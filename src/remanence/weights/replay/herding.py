@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from remanence.learner import Update
 from remanence.randomness import generator
 from remanence.streams.experience import Examples
+from remanence.update import Update
 from remanence.weights.context import Context
 from remanence.weights.part import Batch
 from remanence.weights.replay.memory import Memory

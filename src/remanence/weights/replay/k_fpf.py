@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 
 from remanence.hyperparameters import validated
-from remanence.learner import Removal, Request
-from remanence.systems import system
+from remanence.registry import system
+from remanence.request import Removal, Request
 from remanence.weights.context import Context
 from remanence.weights.objective import plain_objective
 from remanence.weights.part import Step

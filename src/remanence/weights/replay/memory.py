@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence.errors import UsageError
-from remanence.learner import Request
+from remanence.request import Request
 from remanence.weights.part import Batch
 
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from remanence.hyperparameters import validated
+from remanence.registry import system
 from remanence.store.encode.compatible.head import EmbeddingHead, classification, required
-from remanence.systems import system
 
 
 @system("bct", place="store")

@@ -18,9 +18,9 @@ from torch.nn import functional
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.randomness import derive
+from remanence.registry import Paper, system
 from remanence.store.encode.compatible.head import EmbeddingHead, classification, required
 from remanence.store.encode.compatible.rotation import Rotation
-from remanence.systems import Paper, system
 
 
 @system(

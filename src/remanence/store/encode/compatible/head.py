@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -59,8 +59,8 @@ class EmbeddingHead(nn.Module):
     (torch.Size([32, 3]), True)
     """
 
-    tasks: frozenset[str] = frozenset()
-    """No stream's: it is measured by an experiment of its own."""
+    runner: ClassVar[str] = "remanence.runner:UNSTREAMED"
+    """Of no stream: it is measured by an experiment of its own."""
 
     @validated
     def __init__(

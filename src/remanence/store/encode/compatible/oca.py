@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from remanence.hyperparameters import validated
+from remanence.registry import Paper, system
 from remanence.store.encode.compatible.head import EmbeddingHead, classification, required
 from remanence.store.encode.compatible.rotation import Rotation
-from remanence.systems import Paper, system
 
 
 @system(

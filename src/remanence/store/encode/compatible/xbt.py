@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ from torch.nn import functional
 from remanence.errors import Diverged, StateError, UsageError
 from remanence.hyperparameters import validated
 from remanence.randomness import derive, generator, global_generator
+from remanence.registry import Paper, system
 from remanence.state import read_state, write_state
-from remanence.systems import Paper, system
 
 Modality = Literal["text", "image"]
 
@@ -111,8 +111,8 @@ class XBT(nn.Module):
     the new encoder's layers; here they change the vectors that it gives.
     """
 
-    tasks: frozenset[str] = frozenset()
-    """No stream's: it is measured by an experiment of its own."""
+    runner: ClassVar[str] = "remanence.runner:UNSTREAMED"
+    """Of no stream: it is measured by an experiment of its own."""
 
     @validated
     def __init__(
