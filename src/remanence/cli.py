@@ -9,9 +9,9 @@ from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
-from remanence import __version__
 from remanence.errors import RemanenceError, UsageError
 from remanence.store.command import app as store_app
+from remanence.version import __version__
 
 app = typer.Typer(
     name="remanence",

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from remanence import __version__
 from remanence.composition import compose
+from remanence.version import __version__
 
 ROOT = Path(__file__).parents[1]
 RUNNER = ("remanence.factory", "remanence.streams", "remanence.arena.job")

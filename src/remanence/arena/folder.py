@@ -16,6 +16,7 @@ from remanence.arena.config import RunConfig
 from remanence.arena.result import Result
 from remanence.errors import UsageError
 from remanence.files import write_atomically
+from remanence.version import __version__
 
 RESULTS, CONFIG, ENVIRONMENT = "results.json", "config.toml", "environment.json"
 
@@ -84,10 +85,8 @@ def environment() -> dict[str, str]:
     import numpy
     import torch
 
-    import remanence
-
     return {
-        "remanence": remanence.__version__,
+        "remanence": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,

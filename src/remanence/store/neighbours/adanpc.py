@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from remanence.answer import Answer
 from remanence.hyperparameters import validated
+from remanence.models.closed_form import ClosedForm
 from remanence.recipe import Recipe
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
 from remanence.store.neighbours.entries import Entries, tally
-from remanence.weights.heads.closed_form import ClosedForm
 
 GIVEN, ANSWERED = 0, 1
 """Whether the label of an entry came with it, or is this learner's own answer."""

@@ -15,13 +15,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from remanence.hyperparameters import validated
+from remanence.models.closed_form import ClosedForm
 from remanence.recipe import Recipe
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
 from remanence.store.neighbours.entries import Entries, tally
 from remanence.streams.experience import Experience
 from remanence.update import Update
-from remanence.weights.heads.closed_form import ClosedForm
 
 UNKNOWN = -1
 """The mark of an entry whose record of wrong decisions was not taken yet."""

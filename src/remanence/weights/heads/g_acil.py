@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
+from remanence.models.closed_form import ClosedForm
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.weights.heads.closed_form import ClosedForm
 
 NOT_LEARNED = "rows were forgotten that were never learned, or twice: forget each learned row once"
 SLACK = 1e-3

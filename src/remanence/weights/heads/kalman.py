@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from remanence.hyperparameters import validated
+from remanence.models.closed_form import ClosedForm
 from remanence.randomness import generator
 from remanence.registry import Paper, system
-from remanence.weights.heads.closed_form import ClosedForm
 
 
 @system(

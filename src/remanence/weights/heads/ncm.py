@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from remanence.errors import UsageError
 from remanence.hyperparameters import validated
+from remanence.models.closed_form import ClosedForm
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.weights.heads.closed_form import ClosedForm
 
 UNIT = 2.0**24
 """Features are kept as whole multiples of 1/UNIT, the precision of a float32 near 1."""

@@ -9,9 +9,9 @@ import torch
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
 import remanence as rm
-from remanence.store.neighbours import reloop2
-from remanence.store.neighbours.reloop2 import ErrorMemory
 from remanence.streams.experience import Experience, InMemory
+from remanence.weights.modules import reloop2
+from remanence.weights.modules.reloop2 import ErrorMemory
 from remanence.weights.trainer import Trainer
 
 
