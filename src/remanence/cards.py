@@ -18,7 +18,7 @@ def verdict(name: str) -> str:
     from remanence.claims.engine.results import read_one
 
     found = read_one(name)
-    return found.verdict if found is not None else "not run"
+    return found.grade if found is not None else "not run"
 
 
 def systems_table(place: str | None, like: str | None) -> Table:

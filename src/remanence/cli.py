@@ -161,11 +161,14 @@ def prove(
     seeds: Annotated[Number, typer.Option(min=5, help="Paired runs (5 or more).")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Run what is shown on five fresh seeds, and keep both.")
+    ] = False,
 ) -> None:
     """Run a system's claim and print the verdict with its figures."""
     from remanence.claims.engine.command import prove_command
 
-    prove_command(name, seeds, jobs, as_json)
+    prove_command(name, seeds, jobs, as_json, audit=audit, keep=audit)
 
 
 @app.command()

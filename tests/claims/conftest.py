@@ -2,7 +2,7 @@
 
 import pytest
 
-from remanence.arena.trials import Workplace
+from remanence.arena.trials import TrialStore
 from remanence.claims.engine.claim import Claim
 
 
@@ -18,6 +18,7 @@ def tiny():
             "training": {"model": "linear", "limit": 160},
             "settings": settings,
             "search": {system: {"lr": [0.01, 0.3]}, baseline: {"lr": [0.01, 0.3]}},
+            "limits": {"lr": (0.01, 0.3)},
         } | changes
         return Claim(system, baseline, **given)
 
@@ -27,4 +28,4 @@ def tiny():
 @pytest.fixture(scope="module")
 def at(tmp_path_factory):
     """Where the runs of one test file are kept."""
-    return Workplace(tmp_path_factory.mktemp("claims"))
+    return TrialStore(tmp_path_factory.mktemp("claims"))

@@ -20,7 +20,7 @@ from remanence.errors import StateError
 
 @pytest.fixture(scope="module")
 def verdict(tmp_path_factory):
-    from remanence.arena.trials import Workplace
+    from remanence.arena.trials import TrialStore
     from remanence.claims.engine.claim import Claim
 
     claim = Claim(
@@ -30,7 +30,7 @@ def verdict(tmp_path_factory):
         {"source": "digits", "scenarios": [["split", {"experiences": 2}]]},
         training={"model": "mlp:10", "limit": 60},
     )
-    return prove(claim, at=Workplace(tmp_path_factory.mktemp("docs")))
+    return prove(claim, at=TrialStore(tmp_path_factory.mktemp("docs")))
 
 
 def test_a_verdict_is_kept_in_a_file_of_its_own_and_read_back(verdict, tmp_path):

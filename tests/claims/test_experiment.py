@@ -7,13 +7,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from remanence.arena.trials import Workplace
+from remanence.arena.trials import TrialStore
 from remanence.claims.engine.command import runs_of
 from remanence.claims.engine.docs import page
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.claims.engine.prove import prove
 from remanence.claims.engine.registry import check
-from remanence.claims.engine.verdict import Verdict, verdict_table
+from remanence.claims.engine.tables import verdict_table
+from remanence.claims.engine.verdict import Verdict
 from remanence.errors import UsageError
 
 CALLS = []
@@ -46,7 +47,7 @@ def experiment(**changes):
 @pytest.fixture
 def at(tmp_path):
     CALLS.clear()
-    return Workplace(tmp_path)
+    return TrialStore(tmp_path)
 
 
 def test_an_experiment_is_searched_on_held_out_data_and_judged_on_the_rest(at):
@@ -101,7 +102,10 @@ def test_its_verdict_goes_to_json_and_back_and_prints_and_is_in_the_docs(at):
         ({"search": {"er#fancy": {"size": [1.0, 2.0]}}}, "2 points for er#fancy and 1 points for er#plain"),
         ({"settings": {"nobody": {}}}, "sets something for 'nobody'"),
         ({"settings": {"none": {"sise": 1.0}}}, "did you mean 'size'"),
-        ({"search": {"none": {"size": [1.0]}}}, "told beside"),
+        ({"search": {"none": {"size": [1.0, 2.0]}}}, "more points for 'none'"),
+        ({"floors": ("er#plain",)}, "name it among beside"),
+        ({"limits": {"size": (2.0, 1.0)}}, "smaller number first"),
+        ({"controls": ("none",)}, "names 'none' twice"),
         ({"system": "fancy", "search": {}}, "no system 'fancy'"),
     ],
 )

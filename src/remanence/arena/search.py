@@ -7,61 +7,22 @@ training examples of the same dataset.
 
 from __future__ import annotations
 
-import itertools
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from remanence import streams
 from remanence.arena.result import Result
-from remanence.arena.trials import Trial, Workplace, run_trials
-from remanence.errors import UsageError
+from remanence.arena.trials import Trial, TrialStore, run_trials, system_of
+from remanence.arena.tuning import SPARE_SEEDS, TUNE_SEEDS, Ask, Found, Settings, Tuning, compare
+from remanence.composition import compose
+from remanence.errors import BudgetError, UsageError
 from remanence.streams.experience import Stream
+from remanence.training import Training
 
-TUNE_SEEDS = (1000, 1001)
 SHARE = 0.1
 RANKS = frozenset({"accuracy", "average_incremental_accuracy", "online_accuracy", "min_acc", "wc_acc"})
 """Metrics that settings may be chosen by; others (forgetting, bytes) could be won by learning nothing."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search found.
-
-    `best` are the settings, `by` the metric they were chosen by, `table` every point with its score on
-    each tuning seed (None where the run diverged) and their mean, `seconds` the wall time of all its runs added up.
-    """
-
-    best: dict[str, Any] = field(default_factory=dict)
-    by: str = "accuracy"
-    table: list[dict[str, Any]] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=lambda: list(TUNE_SEEDS))
-    share: float = SHARE
-    seconds: float = 0.0
-
-
-def points(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of a grid, in order.
-
-    >>> points({"lr": [0.1, 0.3], "size": [10]})
-    [{'lr': 0.1, 'size': 10}, {'lr': 0.3, 'size': 10}]
-    """
-    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-
-
-def edges(grid: Mapping[str, Sequence[Any]], best: Mapping[str, Any]) -> list[str]:
-    """The settings whose best value is the smallest or largest tried, so that a better one may lie beyond.
-
-    >>> edges({"lr": [0.01, 0.1, 1.0], "size": [2]}, {"lr": 1.0, "size": 2})
-    ['lr']
-    """
-    found = []
-    for name, values in grid.items():
-        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-        if len(numbers) == len(values) > 1 and best.get(name) in (min(numbers), max(numbers)):
-            found.append(name)
-    return found
 
 
 def tuning_streams(recipe: dict[str, Any], seeds: Sequence[int], share: float = SHARE) -> list[Stream]:
@@ -69,20 +30,8 @@ def tuning_streams(recipe: dict[str, Any], seeds: Sequence[int], share: float = 
     return [streams.hold_out(streams.build(streams.with_seed(recipe, seed)), share, seed) for seed in seeds]
 
 
-def search(
-    label: str,
-    recipe: dict[str, Any],
-    grid: Mapping[str, Sequence[Any]],
-    settings: Mapping[str, Any] | None = None,
-    *,
-    model: str | None = None,
-    budget: int | None = None,
-    metric: str = "accuracy",
-    tune_seeds: Sequence[int] = TUNE_SEEDS,
-    share: float = SHARE,
-    at: Workplace | None = None,
-) -> Found:
-    """Find the best point of a grid for one learner.
+class StreamSearch:
+    """A search for one learner on one stream.
 
     Parameters
     ----------
@@ -99,45 +48,117 @@ def search(
     metric:
         What a point is judged by, the mean over tuning seeds; the final score if it could be won by
         learning nothing.
-    tune_seeds:
+    tune_seeds, spare_seeds:
         Seeds of streams and learners, none of which may be reported later.
     share:
         The share of the training examples held out to be tested on (between 0 and 1).
     at:
         Where and how the trials run.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        recipe: dict[str, Any],
+        grid: Mapping[str, Sequence[Any]],
+        settings: Mapping[str, Any] | None = None,
+        *,
+        model: str | None = None,
+        budget: int | None = None,
+        metric: str = "accuracy",
+        tune_seeds: Sequence[int] = TUNE_SEEDS,
+        spare_seeds: Sequence[int] = SPARE_SEEDS,
+        share: float = SHARE,
+        at: TrialStore | None = None,
+    ) -> None:
+        self.label, self.recipe, self.fixed, self.model, self.budget = (
+            label,
+            recipe,
+            dict(settings or {}),
+            model,
+            budget,
+        )
+        self.by = metric if metric in RANKS else "accuracy"
+        self.share, self.at = share, at or TrialStore()
+        self.seconds = 0.0
+        self._faces: dict[int, Stream] = {}
+        self.tuning = Tuning(
+            grid,
+            self._scores,
+            seeds=tune_seeds,
+            spare=spare_seeds,
+            higher=self.by != "accuracy" or not tune_seeds or self._face(tune_seeds[0]).task.higher_is_better,
+            allowed=self._allowed,
+        )
+
+    def found(self) -> Found:
+        """What came of it."""
+        return self.tuning.found(self.by, share=self.share, seconds=self.seconds)
+
+    def _allowed(self, settings: Settings) -> bool:
+        """Whether settings lie within the ranges that their cards and the training name."""
+        composed = compose(system_of(self.label))
+        try:
+            mine, training = composed.split_settings({**self.fixed, **settings})
+            composed.check(mine)
+            Training.read(training)
+        except UsageError:
+            return False
+        return True
+
+    def _scores(self, asked: Sequence[Ask]) -> list[float | None]:
+        trials = [
+            Trial(
+                self.label,
+                self._face(seed),
+                seed,
+                {**self.fixed, **settings},
+                self.model,
+                self.budget,
+                0,
+                self.by == "online_accuracy",
+            )
+            for settings, seed in asked
+        ]
+        try:
+            results = run_trials(trials, self.at)
+        except BudgetError as error:
+            raise UsageError(str(error)) from None
+        self.seconds += sum(sum(result.seconds.values()) for result in results)
+        return [score_by(result, self.by) for result in results]
+
+    def _face(self, seed: int) -> Stream:
+        """What describes the stream of a seed, without its data."""
+        if seed not in self._faces:
+            stream = tuning_streams(self.recipe, [seed], self.share)[0]
+            self._faces[seed] = replace(stream, segments=(), tests=())
+        return self._faces[seed]
+
+
+def search(
+    label: str,
+    recipe: dict[str, Any],
+    grid: Mapping[str, Sequence[Any]],
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Found:
+    """Find the best settings of one learner, its grid extended where its best point lies at an end.
+
+    Parameters are those of `StreamSearch`.
 
     Example
     -------
     >>> recipe = {"source": "digits", "scenarios": [["split", {"experiences": 2}], ["limit", {"examples": 60}]]}
     >>> from pathlib import Path; import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     found = search("naive", recipe, {"lr": [1e-5, 0.1]}, tune_seeds=[7], at=Workplace(Path(folder)))
-    >>> found.best
-    {'lr': 0.1}
+    ...     at = TrialStore(Path(folder))
+    ...     found = search("naive", recipe, {"lr": [1e-5, 0.1]}, tune_seeds=[7], spare_seeds=[], at=at)
+    >>> found.best["lr"] >= 0.1
+    True
     """
-    by = metric if metric in RANKS else "accuracy"
-    tries = points(grid)
-    if len(tries) == 1:
-        return Found(tries[0], by, [], list(tune_seeds), share)
-    if not tune_seeds:
-        raise UsageError("a search was asked for without a seed to tune on: give one or more")
-    tuning = tuning_streams(recipe, tune_seeds, share)
-    trials = [
-        Trial(label, stream, seed, {**(settings or {}), **point}, model, budget, 0, by == "online_accuracy")
-        for stream, seed in zip(tuning, tune_seeds, strict=True)
-        for point in tries
-    ]
-    results = run_trials(trials, at or Workplace())
-    table: list[dict[str, Any]] = []
-    for number, point in enumerate(tries):
-        scores = [score_by(result, by) for result in results[number :: len(tries)]]
-        known = [score for score in scores if score is not None]
-        mean = statistics.fmean(known) if len(known) == len(scores) else None
-        table.append({"settings": point, "scores": scores, "mean": mean})
-    sign = 1.0 if tuning[0].task.higher_is_better else -1.0
-    ranked = max(table, key=lambda row: sign * row["mean"] if row["mean"] is not None else float("-inf"))
-    seconds = sum(sum(result.seconds.values()) for result in results)
-    return Found(ranked["settings"], by, table, list(tune_seeds), share, round(seconds, 1))
+    given = StreamSearch(label, recipe, grid, settings, **options)
+    compare([given.tuning])
+    return given.found()
 
 
 def score_by(result: Result, by: str) -> float | None:

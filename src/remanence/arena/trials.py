@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from remanence import factory
 from remanence.arena.fingerprint import of_system
@@ -21,13 +22,17 @@ from remanence.composition import compose
 from remanence.footprint import format_bytes
 from remanence.recipe import Recipe
 from remanence.streams.experience import Stream
+from remanence.streams.sources import SOURCES
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """Where and how trials run.
+class TrialStore:
+    """Where and how trials run, and where their results are kept.
+
+    A trial is found again by the hash of its configuration, its data, the versions of packages and the source that
+    runs, whoever asked for it: a baseline on one stream is run once for all claims.
 
     Parameters
     ----------
@@ -84,7 +89,7 @@ class Trial:
             "probe_every": self.probe_every,
             "online": self.online,
         }
-        depends = {**job, "code": of_system(recipe.system), "torch": torch.__version__}
+        depends = {**job, "code": of_system(recipe.system), "data": data_of(self.stream), "versions": versions()}
         digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
         job["checkpoint_every"] = CHECKPOINT_EVERY
         return {**job, "folder": f"{recipe.system}-{recipe.seed}-{digest}"}
@@ -99,7 +104,23 @@ def system_of(label: str) -> str:
     return label.partition("#")[0]
 
 
-def run_trials(trials: Sequence[Trial], at: Workplace) -> list[Result]:
+def data_of(stream: Stream) -> dict[str, str]:
+    """What tells the data of a stream from another of its name: the digests of its files, by split."""
+    source = str((stream.recipe or {}).get("source", ""))
+    return dict(SOURCES[source].sums) if source in SOURCES else {}
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """The packages whose version may change a figure."""
+    found = {}
+    for package in ("torch", "numpy", "scipy", "scikit-learn", "transformers"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def run_trials(trials: Sequence[Trial], at: TrialStore) -> list[Result]:
     """The results of trials, in order; those that were run before are read.
 
     Raises
@@ -121,7 +142,7 @@ def run_trials(trials: Sequence[Trial], at: Workplace) -> list[Result]:
     return results
 
 
-def _all(jobs: list[dict[str, Any]], at: Workplace) -> Iterator[dict[str, Any]]:
+def _all(jobs: list[dict[str, Any]], at: TrialStore) -> Iterator[dict[str, Any]]:
     if at.jobs == 1 or len(jobs) < 2:
         yield from (keep(job, str(at.folder), at.fresh) for job in jobs)
         return

@@ -19,14 +19,22 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--seeds", type=int, default=None, help="paired runs, 5 or more")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where claims.md and the pages of rooms go")
-    parser.add_argument("--fresh", action="store_true", help="run again what lies in runs/claims")
+    parser.add_argument("--fresh", action="store_true", help="run again what lies in runs/claims or was judged")
+    parser.add_argument("--no-audit", action="store_true", help="leave out the five fresh seeds for what is shown")
     parser.add_argument("--pages", action="store_true", help="run nothing, write the pages anew from what is kept")
     given = parser.parse_args()
     try:
         if given.pages:
             write(given.docs, read())
             return 0
-        prove_all(given.only, jobs=max(1, given.jobs), seeds=given.seeds, fresh=given.fresh, docs=given.docs)
+        prove_all(
+            given.only,
+            jobs=max(1, given.jobs),
+            seeds=given.seeds,
+            fresh=given.fresh,
+            audit=not given.no_audit,
+            docs=given.docs,
+        )
     except RemanenceError as error:
         print(f"remanence: {error}", file=sys.stderr)
         return 2

@@ -49,6 +49,17 @@ class Claim:
         Updates between probes, for metrics that need them; 0 for none.
     cause:
         What is known of why it is not shown, with the figures that say so; the docs print it where it is not.
+    controls:
+        Labels of learners that would give another reason for the difference (as many extra updates, a rate that is
+        fixed), run with the same seeds. One that equals or beats the system topples the verdict. Without a grid of its
+        own it takes the settings found for the side whose learner it is; its `settings` come before these.
+    beside:
+        Labels that are run with the same seeds and told, but not judged.
+    limits:
+        By hyperparameter the least and the largest value that a grid may be extended to; where left out, what the
+        hyperparameter allows.
+    paper_metric:
+        What the paper reports, where it is not `metric`.
     """
 
     system: str
@@ -66,6 +77,15 @@ class Claim:
     reduced: str = ""
     probe_every: int = 0
     cause: str = ""
+    controls: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    paper_metric: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Everything that is run: the two sides, then controls and what is told beside."""
+        return (self.system, self.baseline, *self.controls, *self.beside)
 
     @property
     def name(self) -> str:

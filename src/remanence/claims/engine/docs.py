@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from remanence import registry
+from remanence.claims.engine.judging import spread
 from remanence.claims.engine.registry import claims
-from remanence.claims.engine.verdict import Verdict, spread
+from remanence.claims.engine.tables import labels_of
+from remanence.claims.engine.verdict import GRADES, RULES, Verdict
 from remanence.files import write_atomically
 from remanence.footprint import format_bytes
 
@@ -23,10 +25,14 @@ runs one; `make claims` runs all, keeps every figure in `src/remanence/claims/re
 writes this index and the pages of the rooms, which say how each was measured.
 
 A claim is *shown* when the paired difference between system and baseline lies on the claimed side with a one-sided
-95 % confidence bound (Student's t over the seeds). Hyperparameters of both are searched with the same number of
+95 % confidence bound (Student's t over the seeds), when the baseline is as clearly above chance and above the plain
+learner, and the system as clearly ahead of every control. Hyperparameters of both are searched with the same number of
 points, on other seeds and class orders than those reported, and on training examples held out of them, never on the
-test data. A claim that is not shown at this scale stays here with its figures. *Seconds* add up
-the wall time of every run, searches included, on machines that did other work beside.
+test data; a grid whose best point lies at its end is extended, on both sides, and what the seeds of a search cannot
+tell apart is tried on more. *At more bytes* says that the system held over 5 % more than its baseline; *not audited*
+that no five fresh seeds were run with the settings found (`remanence prove NAME --audit`). A claim that is not shown
+at this scale stays here with its figures. *Seconds* add up the wall time of every run, searches and audit included, on
+machines that did other work beside.
 """
 
 
@@ -68,11 +74,13 @@ def index(verdicts: Mapping[str, Verdict]) -> str:
     """All claims in a table for each room, in Markdown; those that were never run are listed as such."""
     names = sorted({*verdicts, *claims()})
     known = [verdicts[name] for name in names if name in verdicts]
-    counts = {kind: sum(v.verdict == kind for v in known) for kind in ("shown", "not shown", "not run")}
+    counts = {kind: sum(v.grade == kind for v in known) for kind in GRADES}
     counts["not run"] += len(names) - len(known)
     total = sum(v.seconds for v in known)
     lines = [HEAD]
-    lines += [", ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {total:,.0f} seconds in all."]
+    lines += [
+        ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) + f"; {total:,.0f} seconds in all."
+    ]
     rooms: dict[str, list[str]] = {}
     for name in names:
         rooms.setdefault(room_of(name), []).append(name)
@@ -119,7 +127,7 @@ def _cell(text: str) -> str:
 
 def _brief(name: str, verdict: Verdict | None) -> list[str]:
     told = claims()[name].as_dict() if verdict is None else verdict.claim
-    standing = ["–", "not run yet"] if verdict is None else [verdict.difference, f"**{verdict.verdict}**"]
+    standing = ["–", "not run yet"] if verdict is None else [verdict.difference, f"**{verdict.grade}**"]
     place = f"{ROOMS}/{page_name(room_of(name))}"
     return [
         f"[`{told['system']}`]({place})",
@@ -160,7 +168,7 @@ def _row(name: str, verdict: Verdict | None) -> list[str]:
         verdict.difference,
         *held,
         str(len(verdict.differences) or "–"),
-        f"**{verdict.verdict}**" + (f": {verdict.why}" if verdict.why else ""),
+        f"**{verdict.grade}**" + (f": {verdict.why}" if verdict.why else ""),
         f"{verdict.seconds:,.0f}",
     ]
 
@@ -180,25 +188,31 @@ def _stream(recipe: dict[str, Any]) -> str:
 
 def _details(verdict: Verdict) -> list[str]:
     data = verdict.claim
-    lines = [f"## {verdict.name}: {verdict.verdict}", ""]
+    lines = [f"## {verdict.name}: {verdict.grade}", ""]
     if verdict.why:
         lines += [f"{verdict.why}.", ""]
     known = claims().get(verdict.name)
     if known is not None and known.cause and verdict.verdict == "not shown":
         lines += [f"Why: {known.cause}.", ""]
+    if verdict.rules < RULES:
+        lines += ["Judged by the earlier rules: edges, ties, floors and controls were not looked at.", ""]
     lines += [f"- {key}: {text}" for key, text in verdict.protocol.items()]
-    for label in (data["system"], data["baseline"]):
-        if label in verdict.values:
-            found = verdict.search.get(label, {})
-            best = ", ".join(f"{key} {value}" for key, value in found.get("best", {}).items())
-            held = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in verdict.bytes[label].items() if size)
-            accuracy = verdict.accuracy.get(label)
-            lines += [
-                f"- `{label}`: {data['metric']} {spread(verdict.values[label])}"
-                + (f", final accuracy {spread(accuracy)}" if accuracy else "")
-                + f"; {held}"
-                + (f"; found {best}" if best else "")
-            ]
+    lines += [f"- took: {verdict.time}"]
+    if verdict.audit is not None:
+        lines += [f"- audit: {verdict.audited}"]
+    lines += [f"- floor, {name}: {spread(values)}" for name, values in verdict.floors.items()]
+    for label in labels_of(verdict):
+        found = verdict.search.get(label, {})
+        best = ", ".join(f"{key} {value}" for key, value in found.get("best", {}).items())
+        held = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in verdict.bytes[label].items() if size)
+        accuracy = verdict.accuracy.get(label)
+        role = "control, " if label in data.get("controls", ()) else ""
+        lines += [
+            f"- {role}`{label}`: {data['metric']} {spread(verdict.values[label])}"
+            + (f", final accuracy {spread(accuracy)}" if accuracy else "")
+            + f"; {held}"
+            + (f"; found {best}" if best else "")
+        ]
     for label, figures in verdict.figures.items():
         told = ", ".join(f"{name} {spread(values)}" for name, values in figures.items())
         lines += [f"- measured, `{label}`: {told}; {format_bytes(verdict.bytes[label]['total'])}"]

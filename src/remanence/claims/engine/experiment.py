@@ -57,11 +57,18 @@ class Experiment:
         Fixed settings by label.
     search:
         Grids of settings by label; system and baseline get the same number of points.
+    controls:
+        Labels that would give another reason for the difference, measured with the same seeds. One that equals or beats
+        the system topples the verdict.
     beside:
         Labels that are measured with the same seeds and told, but not judged.
+    floors:
+        Those of `beside` that the baseline must clearly be better than.
+    chance:
+        What an answer that looks at nothing has, which the baseline must clear, too; None where there is none.
     how:
         The data, its split and the figures, in as many words as it takes.
-    equal, reduced, cause:
+    equal, reduced, cause, limits, paper_metric:
         As in `Claim`.
     """
 
@@ -75,11 +82,16 @@ class Experiment:
     seeds: int = 5
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     search: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    controls: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    floors: tuple[str, ...] = ()
+    chance: float | None = None
     how: str = ""
     equal: str = ""
     reduced: str = ""
     cause: str = ""
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    paper_metric: str = ""
 
     @property
     def name(self) -> str:
@@ -94,7 +106,7 @@ class Experiment:
     @property
     def labels(self) -> tuple[str, ...]:
         """Everything that is measured."""
-        return (self.system, self.baseline, *self.beside)
+        return (self.system, self.baseline, *self.controls, *self.beside)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON: the measurement by its name."""

@@ -8,9 +8,9 @@ import inspect
 import pkgutil
 
 from remanence import registry
+from remanence.arena.axes import points
 from remanence.arena.job import COUNTS
 from remanence.arena.metrics import summarise
-from remanence.arena.search import points
 from remanence.arena.trials import system_of
 from remanence.claims import experiments
 from remanence.claims.engine.claim import Claim
@@ -85,7 +85,7 @@ def check(claim: Claim | Experiment) -> None:
     if isinstance(claim, Experiment):
         _check_measure(claim, about)
     else:
-        for label in (claim.system, claim.baseline):
+        for label in claim.labels:
             _check_learner(claim, label)
 
 
@@ -100,23 +100,30 @@ def _check_comparison(claim: Claim, about: str) -> None:
 
 
 def _check_sides(claim: Claim | Experiment, about: str) -> None:
-    labels = (claim.system, claim.baseline)
-    beside = claim.beside if isinstance(claim, Experiment) else ()
+    labels = claim.labels
     if claim.system == claim.baseline:
         raise UsageError(f"{about} compares it with itself: tell the two apart as '{claim.name}#one'")
-    for label in {*claim.settings, *claim.search} - {*labels, *beside}:
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(f"{about} names {label!r} twice: tell the two apart by what follows '#'")
+    for label in {*claim.settings, *claim.search} - set(labels):
         raise UsageError(f"{about} sets something for {label!r}: {nearest(label, labels)}")
-    sizes = {label: len(points(claim.search.get(label, {}))) for label in labels}
-    if len(set(sizes.values())) > 1:
+    sizes = {label: len(points(claim.search.get(label, {}))) for label in labels[:2]}
+    if len(set(sizes.values())) > 1 and claim.search.get(claim.system):
         told = " and ".join(f"{size} points for {label}" for label, size in sizes.items())
-        raise UsageError(f"{about} searches {told}: give both as many")
+        raise UsageError(f"{about} searches {told}: give both as many, or the system none")
+    for label in labels[2:]:
+        if len(points(claim.search.get(label, {}))) > sizes[claim.baseline]:
+            raise UsageError(f"{about} searches more points for {label!r} than for its sides: give it as many at most")
+    for name, (low, high) in claim.limits.items():
+        if low >= high:
+            raise UsageError(f"{about} limits {name} to {low} to {high}: give the smaller number first")
 
 
 def _check_measure(claim: Experiment, about: str) -> None:
     registry.get(claim.name)
-    for label in claim.beside:
-        if label in claim.search:
-            raise UsageError(f"{about} searches for {label!r}, which is told beside: give it settings instead")
+    for label in set(claim.floors) - set(claim.beside):
+        raise UsageError(f"{about} has the floor {label!r}: name it among beside, too")
     parameters = inspect.signature(claim.measure).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
-from remanence.footprint import format_bytes
+from remanence.claims.engine.judging import holds_more
 
 Standing = Literal["shown", "not shown", "not run"]
+GRADES = (
+    "shown",
+    "shown (not audited)",
+    "shown at more bytes",
+    "shown at more bytes (not audited)",
+    "not shown",
+    "not run",
+)
+"""Every way a claim can stand, as counted."""
+RULES = 2
+"""Of verdicts that were judged with edges, ties, floors and controls looked at; 1 of those before."""
+SECONDS, MOST_SECONDS = 600, 2400
+"""Seconds of runs that a claim takes as a rule, five minutes on two cores, and at most."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The same measurement with the settings found, on seeds that neither search nor verdict saw.
+
+    Parameters are those of `Verdict` with the same name.
+    """
+
+    verdict: Standing
+    why: str = ""
+    seeds: list[int] = field(default_factory=list)
+    values: dict[str, list[float | None]] = field(default_factory=dict)
+    floors: dict[str, list[float | None]] = field(default_factory=dict)
+    differences: list[float] = field(default_factory=list)
+    mean: float | None = None
+    bound: float | None = None
+    seconds: float = 0.0
+    commit: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +61,8 @@ class Verdict:
         Of the paired runs.
     values:
         The metric by learner, one per seed; None where a run diverged.
+    floors:
+        What the baseline has to clear, by name, one per seed.
     differences, mean, bound:
         System less baseline by seed, their mean, and its one-sided 95 % bound on the side that matters.
     bytes:
@@ -54,6 +84,10 @@ class Verdict:
         How it was measured, in words.
     commit, code, versions:
         What ran: the commit, a fingerprint of the code both learners depend on, and packages.
+    rules:
+        By which rules it was judged, `RULES` being the present ones.
+    audit:
+        What five fresh seeds gave, None where none was asked for.
     """
 
     name: str
@@ -63,6 +97,7 @@ class Verdict:
     why: str = ""
     seeds: list[int] = field(default_factory=list)
     values: dict[str, list[float | None]] = field(default_factory=dict)
+    floors: dict[str, list[float | None]] = field(default_factory=dict)
     differences: list[float] = field(default_factory=list)
     mean: float | None = None
     bound: float | None = None
@@ -77,6 +112,8 @@ class Verdict:
     commit: str = ""
     code: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    rules: int = 1
+    audit: Audit | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -84,77 +121,55 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Verdict:
-        return cls(**data)
+        """What `as_dict` gave."""
+        audit = data.get("audit")
+        known = {field.name for field in fields(cls)}
+        if set(data) - known:
+            raise ValueError(f"a verdict has no {min(set(data) - known)!r}")
+        return cls(**{**data, "audit": Audit(**audit) if audit else None})
+
+    @property
+    def more_bytes(self) -> bool:
+        """Whether the system held more bytes than its baseline, by more than 5 %; never where bytes are the metric."""
+        sides = [self.bytes.get(self.claim[side], {}) for side in ("system", "baseline")]
+        return self.claim["metric"] != "bytes" and all(sides) and holds_more(*sides)
+
+    @property
+    def grade(self) -> str:
+        """How the claim stands, one of `GRADES`."""
+        if self.verdict != "shown":
+            return self.verdict
+        return "shown" + " at more bytes" * self.more_bytes + " (not audited)" * (self.audit is None)
 
     @property
     def standing(self) -> str:
-        """The verdict, with the reason where there is one."""
-        return f"{self.verdict} ({self.why})" if self.why else self.verdict
+        """The grade, with the reason where there is one."""
+        return f"{self.grade}: {self.why}" if self.why else self.grade
 
     @property
     def difference(self) -> str:
         """The mean difference with its bound, ``+0.312 (at least +0.280)``."""
-        if self.mean is None or self.bound is None:
-            return "–"
-        digits = 3 if abs(self.mean) < 100 else 0
-        word = "at least" if self.claim["better"] == "higher" else "at most"
-        return f"{self.mean:+,.{digits}f} ({word} {self.bound:+,.{digits}f})"
+        return _difference(self.mean, self.bound, self.claim["better"])
+
+    @property
+    def audited(self) -> str:
+        """What the audit gave, in words, ``""`` where there was none."""
+        if self.audit is None:
+            return ""
+        seeds = f"seeds {self.audit.seeds[0]} to {self.audit.seeds[-1]}"
+        why = f", {self.audit.why}" if self.audit.why else ""
+        return f"{self.audit.verdict}, {_difference(self.audit.mean, self.audit.bound, self.claim['better'])} on {seeds}{why}"
+
+    @property
+    def time(self) -> str:
+        """What the runs took, beside what they may take."""
+        text = f"{self.seconds:,.0f} s of runs; the rule is {SECONDS} (five minutes on two cores), the most {MOST_SECONDS:,}"
+        return text + ("; above the most" if self.seconds > MOST_SECONDS else "")
 
 
-def verdict_table(verdict: Verdict) -> Group:
-    """What `remanence prove` prints."""
-    claim = verdict.claim
-    table = Table(show_header=True)
-    for column in ("learner", claim["metric"], "final accuracy", "bytes", "updates", "forward rows", "settings found"):
-        table.add_column(column, justify="left" if column in ("learner", "settings found") else "right")
-    for label in (claim["system"], claim["baseline"]):
-        if label not in verdict.values:
-            continue
-        counts, found = verdict.updates.get(label, {}), verdict.search.get(label, {})
-        table.add_row(
-            label,
-            spread(verdict.values[label]),
-            spread(verdict.accuracy.get(label, [])),
-            format_bytes(verdict.bytes[label]["total"]) if label in verdict.bytes else "–",
-            *(f"{counts[kind]:,}" if kind in counts else "–" for kind in ("updates", "forwards")),
-            ", ".join(f"{key}={value}" for key, value in found.get("best", {}).items()) or "–",
-        )
-    facts = Table(show_header=False, box=None, pad_edge=False)
-    side = f"{claim['system']} {claim['better']} than {claim['baseline']}"
-    facts.add_row("claim", Text(f"{claim['says']} ({claim['metric']}: {side})"))
-    facts.add_row("paper", Text(verdict.paper))
-    facts.add_row("difference", f"{verdict.difference}, one-sided 95 % bound over {len(verdict.differences)} pairs")
-    for key, text in verdict.protocol.items():
-        facts.add_row(key, Text(text))
-    colour = {"shown": "green", "not shown": "yellow", "not run": "red"}[verdict.verdict]
-    headline = Text(f"{verdict.name}: {verdict.standing}", style=f"bold {colour}")
-    return Group(headline, facts, *([table] if verdict.values else []), *_figures(verdict))
-
-
-def _figures(verdict: Verdict) -> list[Table]:
-    """Every figure of an experiment, a row for each side and for what was measured beside."""
-    if not verdict.figures:
-        return []
-    names = list(dict.fromkeys(name for known in verdict.figures.values() for name in known))
-    table = Table("measured", *names, "bytes")
-    for label, known in verdict.figures.items():
-        cells = [spread(known.get(name, [])) for name in names]
-        table.add_row(label, *cells, format_bytes(verdict.bytes[label]["total"]))
-    return [table]
-
-
-def spread(values: list[float | None], digits: int = 3) -> str:
-    """Mean ± standard deviation, and how many diverged.
-
-    >>> spread([0.5, 0.7]), spread([0.5, None])
-    ('0.600 ± 0.141', '0.500 (1 diverged)')
-    """
-    known = [value for value in values if value is not None]
-    if not known:
-        return "diverged" if values else "–"
-    digits = digits if abs(known[0]) < 100 else 0
-    text = f"{statistics.fmean(known):,.{digits}f}"
-    if len(known) > 1:
-        text += f" ± {statistics.stdev(known):,.{digits}f}"
-    lost = len(values) - len(known)
-    return text + (f" ({lost} diverged)" if lost else "")
+def _difference(mean: float | None, bound: float | None, better: str) -> str:
+    if mean is None or bound is None:
+        return "–"
+    digits = 3 if abs(mean) < 100 else 0
+    word = "at least" if better == "higher" else "at most"
+    return f"{mean:+,.{digits}f} ({word} {bound:+,.{digits}f})"
