@@ -15,8 +15,8 @@ import transformers
 
 import remanence as rm
 from remanence.weights.part import Part
-from remanence.weights.penalties.ewc import ElasticWeights
-from remanence.weights.replay.er import Rehearsal
+from remanence.weights.penalties.ewc import EWC
+from remanence.weights.replay.er import ER
 
 
 class RehearsingTrainer(transformers.Trainer):
@@ -65,8 +65,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*batching rule.*")  # measuring importances falls back to a loop there
     for name, parts in {
         "nothing": [],
-        "rehearsal": [Rehearsal(size=100)],
-        "rehearsal and elastic weights": [Rehearsal(size=100), ElasticWeights()],
+        "rehearsal": [ER(size=100)],
+        "rehearsal and elastic weights": [ER(size=100), EWC()],
     }.items():
         scores = train(parts)
         print(f"{name:30} {sum(scores) / len(scores):.2f}   {'  '.join(f'{score:.2f}' for score in scores)}")

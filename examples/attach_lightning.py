@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import remanence as rm
-from remanence.weights.penalties.ewc import ElasticWeights
-from remanence.weights.replay.er import Rehearsal
+from remanence.weights.penalties.ewc import EWC
+from remanence.weights.replay.er import ER
 
 
 class Digits(lightning.LightningModule):
@@ -39,7 +39,7 @@ def train(with_parts: bool) -> list[float]:
     lightning.seed_everything(0, verbose=False)
     stream = rm.streams.split("digits", experiences=5)
     module = Digits()
-    parts = [Rehearsal(size=100), ElasticWeights()] if with_parts else []
+    parts = [ER(size=100), EWC()] if with_parts else []
     # attach to the network inside, not to the module, which holds Lightning's own objects too
     with rm.attach(module.net, module.optimizer, parts) as attached:
         # past the module's own bookkeeping, which would register the parts as layers of it

@@ -13,8 +13,8 @@ from torch import nn
 
 import remanence as rm
 from remanence.weights.part import Part
-from remanence.weights.penalties.ewc import ElasticWeights
-from remanence.weights.replay.er import Rehearsal
+from remanence.weights.penalties.ewc import EWC
+from remanence.weights.replay.er import ER
 
 EXPERIENCES = 5
 
@@ -43,9 +43,9 @@ def train(parts: Sequence[Part]) -> list[float]:
 def main() -> None:
     for name, parts in {
         "nothing": [],
-        "elastic weights": [ElasticWeights()],
-        "rehearsal": [Rehearsal(size=100)],
-        "both": [Rehearsal(size=100), ElasticWeights()],
+        "elastic weights": [EWC()],
+        "rehearsal": [ER(size=100)],
+        "both": [ER(size=100), EWC()],
     }.items():
         scores = train(parts)
         print(f"{name:16} {sum(scores) / len(scores):.2f}   {'  '.join(f'{score:.2f}' for score in scores)}")

@@ -15,7 +15,7 @@ from remanence.claims.measures.passages import collections, half, ndcg, part, re
 from remanence.claims.measures.upgrades import retrieval
 from remanence.composition import compose
 from remanence.errors import UsageError
-from remanence.store.index.multivector import PooledIndex
+from remanence.store.index.token_pooling import TokenPooling
 
 
 def unit(rows, columns, seed):
@@ -50,7 +50,7 @@ def test_dropping_keeps_as_many_of_what_there_was():
     for tokens in (1, 2, 7, 25):
         vectors = unit(tokens, 8, tokens).numpy()
         for factor in (1, 2, 3, 4):
-            dropping, pooling = Dropping(factor=factor, protected=1), PooledIndex(factor=factor, protected=1)
+            dropping, pooling = Dropping(factor=factor, protected=1), TokenPooling(factor=factor, protected=1)
             dropping.generator = np.random.default_rng(0)
             kept = dropping.reduce(vectors)
             assert len(kept) == len(pooling.reduce(vectors))
@@ -89,7 +89,7 @@ def test_what_has_no_claim_is_not_sent_to_prove():
 
 
 def test_what_a_store_may_import_loads_no_torch():
-    modules = "remanence.store.encode.tokens, remanence.store.encode.older, remanence.store.index.multivector"
+    modules = "remanence.store.encode.tokens, remanence.store.encode.older, remanence.store.index.token_pooling"
     code = f"import sys, {modules}; print({{'torch', 'sklearn', 'pandas', 'scipy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -17,8 +17,8 @@ from remanence.streams.experience import Experience, InMemory
 from remanence.weights.context import Context
 from remanence.weights.custom_model import view
 from remanence.weights.part import Batch, BatchSampler, Part, PerParameter, Step
-from remanence.weights.penalties.ewc import ElasticWeights
-from remanence.weights.replay.er import Rehearsal
+from remanence.weights.penalties.ewc import EWC
+from remanence.weights.replay.er import ER
 from remanence.weights.trainer import Trainer
 
 LR, SIZE = 0.1, 8
@@ -164,11 +164,11 @@ def same(a: nn.Module, b: nn.Module) -> None:
     "make",
     [
         list,
-        lambda: [Rehearsal(size=20)],
-        lambda: [ElasticWeights(strength=5.0)],
-        lambda: [ElasticWeights(strength=5.0, variant="online", fisher="empirical")],
+        lambda: [ER(size=20)],
+        lambda: [EWC(strength=5.0)],
+        lambda: [EWC(strength=5.0, variant="online", fisher="empirical")],
         lambda: [Shrink()],
-        lambda: [FarFromStart(), Rehearsal(size=10), Shrink()],
+        lambda: [FarFromStart(), ER(size=10), Shrink()],
     ],
     ids=["none", "er", "ewc", "online ewc", "shrink", "three"],
 )
@@ -181,7 +181,7 @@ def test_equals_a_trainer(make: Any, closure: bool) -> None:
     assert attached.seen == trainer.seen == 144
 
 
-@pytest.mark.parametrize("make", [lambda: [Matching()], lambda: [Weighing()], lambda: [Rehearsal(size=9), Shrink()]])
+@pytest.mark.parametrize("make", [lambda: [Matching()], lambda: [Weighing()], lambda: [ER(size=9), Shrink()]])
 def test_the_loss_of_the_parts_equals_a_trainer(make: Any) -> None:
     expected, _ = by_trainer(make(), momentum=0.5)
     found, _ = by_hand(make(), own_loss=False, momentum=0.5)
@@ -193,7 +193,7 @@ def test_the_module_is_left_as_it_was() -> None:
     optimizer = torch.optim.Adam(model.parameters())
     names = list(model.state_dict())
     x = torch.randn(3, 6)
-    with rm.attach(model, optimizer, [ElasticWeights()]) as attached:
+    with rm.attach(model, optimizer, [EWC()]) as attached:
         assert list(model.state_dict()) == names
         assert torch.equal(model(x), twin(x))
         assert torch.equal(attached.predict(x).scores, twin(x))
@@ -206,7 +206,7 @@ def test_a_penalty_on_parameters_needs_no_word_about_the_batch() -> None:
     x, y = EXPERIENCES[0]
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
-    with rm.attach(model, optimizer, [ElasticWeights(strength=100.0)]) as attached:
+    with rm.attach(model, optimizer, [EWC(strength=100.0)]) as attached:
         attached.boundary([(x[:20], y[:20]), (x[20:], y[20:])])
         with torch.no_grad():
             for parameter in model.parameters():
@@ -225,7 +225,7 @@ def test_gathered_gradients_count_every_row_once() -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
     counting = Shrink()
-    with rm.attach(model, optimizer, [Rehearsal(size=100), counting]) as attached:
+    with rm.attach(model, optimizer, [ER(size=100), counting]) as attached:
         for start in range(0, 48, 16):
             optimizer.zero_grad()
             for half in (start, start + 8):
@@ -264,7 +264,7 @@ def test_what_the_loop_left_out_is_named() -> None:
             optimizer.step()
 
     with pytest.raises(UsageError, match=r"attached\.rehearse"):
-        step([Rehearsal()])
+        step([ER()])
     with pytest.raises(UsageError, match=r"attached\.rehearse"):
         step([Shrink()])
     with pytest.raises(UsageError, match=r"Matching .*attached\.loss"):
@@ -273,7 +273,7 @@ def test_what_the_loop_left_out_is_named() -> None:
         step([Weighing()], told=True)
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
-    with rm.attach(model, optimizer, [ElasticWeights(), Rehearsal(size=4)]) as attached:
+    with rm.attach(model, optimizer, [EWC(), ER(size=4)]) as attached:
         with pytest.raises(UsageError, match=r"attached.boundary\(loader\)"):
             attached.boundary()
         with pytest.raises(UsageError, match="pairs"):
@@ -303,7 +303,7 @@ def test_saved_and_taken_up_again(tmp_path: Any) -> None:
     def fresh() -> tuple[nn.Module, torch.optim.Optimizer, Any]:
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
-        return model, optimizer, rm.attach(model, optimizer, [Rehearsal(size=10), ElasticWeights(strength=1.0)])
+        return model, optimizer, rm.attach(model, optimizer, [ER(size=10), EWC(strength=1.0)])
 
     def some(model: nn.Module, optimizer: torch.optim.Optimizer, attached: Any, start: int) -> None:
         for k in range(start, start + 2):

@@ -23,7 +23,7 @@ from remanence.streams.experience import Stream
 from remanence.training import Training, pick_device
 
 LEARNERS = ["naive", "ewc", "er", "lwf", "gem", "ncm", "g-acil", "joint"]
-MEMORIES = ["store", "rag", "bm25", "recent"]
+MEMORIES = ["plain-store", "rag", "bm25", "recent"]
 THREE_PLACES = ["attention-sinks", "sirllm", "em-llm", "rag", "bm25", "recent", "fine-tuning"]
 """Where the answer is a text: memory in a context, in a store, and in weights."""
 SUFFIXES = (".csv", ".tsv", ".parquet")

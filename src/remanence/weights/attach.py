@@ -69,11 +69,11 @@ def attach(
     Example
     -------
     >>> import remanence as rm
-    >>> from remanence.weights.replay.er import Rehearsal
+    >>> from remanence.weights.replay.er import ER
     >>> model = nn.Linear(4, 2)
     >>> model = nn.Sequential(nn.Flatten(), model)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> with rm.attach(model, optimizer, [Rehearsal(size=10)]) as attached:
+    >>> with rm.attach(model, optimizer, [ER(size=10)]) as attached:
     ...     for _ in range(3):
     ...         x, y = attached.rehearse(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 0]))
     ...         optimizer.zero_grad()

@@ -5,7 +5,7 @@ import torch
 
 from remanence.context import tree
 from remanence.context.layers.addressing import addressed, read, written
-from remanence.context.layers.ntm import NeuralTuringMachine
+from remanence.context.layers.ntm import NTM
 from remanence.errors import StateError, UsageError
 
 BATCH, LENGTH, WIDTH = 2, 9, 5
@@ -19,7 +19,7 @@ KINDS = [
 
 def make(dtype=torch.float64, **settings):
     torch.manual_seed(3)
-    return NeuralTuringMachine(WIDTH, **{"locations": 6, "size": 4, "units": 7, **settings}).to(dtype)
+    return NTM(WIDTH, **{"locations": 6, "size": 4, "units": 7, **settings}).to(dtype)
 
 
 def sequence(length=LENGTH):
@@ -174,7 +174,7 @@ def test_nothing_to_read_gives_nothing_and_keeps_the_state():
 
 
 def test_the_defaults_are_those_of_the_paper():
-    layer = NeuralTuringMachine(8)
+    layer = NTM(8)
     state = layer.initial(3)
     assert (state["memory"].shape, state["weights"].shape) == ((3, 128, 20), (3, 2, 128))
     assert [part.shape for part in state["controller"]] == [(3, 100), (3, 100)]

@@ -7,13 +7,13 @@ from torch.nn.functional import layer_norm
 from remanence.context import tree
 from remanence.context.layers import stanhop
 from remanence.context.layers.entmax import entmax
-from remanence.context.layers.stanhop import PlugMemory, TandemHopfield, TuneMemory
+from remanence.context.layers.stanhop import StanHop, TandemHopfield, TuneMemory
 from remanence.errors import StateError, UsageError
 
 
 def memories():
     torch.manual_seed(0)
-    return [PlugMemory(6, slots=5), PlugMemory(6, slots=3, alpha=2.0, steps=3), TuneMemory(6, slots=4, heads=2)]
+    return [StanHop(6, slots=5), StanHop(6, slots=3, alpha=2.0, steps=3), TuneMemory(6, slots=4, heads=2)]
 
 
 def inputs(length=13, batch=2):
@@ -34,7 +34,7 @@ def test_however_a_sequence_is_cut_it_is_read_the_same(place, cuts):
 
 
 def test_a_long_sequence_is_read_in_pieces_that_change_nothing(monkeypatch):
-    memory, x = PlugMemory(6, slots=3), inputs(40)
+    memory, x = StanHop(6, slots=3), inputs(40)
     whole, _ = memory(x)
     monkeypatch.setattr(stanhop, "PIECE", 7)
     torch.testing.assert_close(memory(x)[0], whole)
@@ -45,7 +45,7 @@ def test_a_long_sequence_is_read_in_pieces_that_change_nothing(monkeypatch):
 
 
 def test_plug_memory_is_a_loop_over_the_last_patterns():
-    memory, x = PlugMemory(6, slots=4, beta=0.7, alpha=1.5), inputs()
+    memory, x = StanHop(6, slots=4, beta=0.7, alpha=1.5), inputs()
     y, _ = memory(x)
     for row in range(2):
         for place in range(13):
@@ -81,7 +81,7 @@ def test_the_state_holds_the_last_inputs_is_counted_and_comes_back(tmp_path):
 
 
 def test_the_state_does_not_grow():
-    memory, state = PlugMemory(6, slots=5), None
+    memory, state = StanHop(6, slots=5), None
     sizes = set()
     for length in (1, 1, 30, 2):
         _, state = memory(inputs(length), state)
@@ -90,7 +90,7 @@ def test_the_state_does_not_grow():
 
 
 def test_reading_writes_nothing_and_writing_appends():
-    memory, x = PlugMemory(6, slots=5, beta=100.0, alpha=2.0, blend="retrieved"), inputs(3)
+    memory, x = StanHop(6, slots=5, beta=100.0, alpha=2.0, blend="retrieved"), inputs(3)
     x = x / x.norm(dim=-1, keepdim=True)
     state = memory.write(x)
     assert state["count"].tolist() == [3, 3] and not state["patterns"][:, :2].any()
@@ -128,12 +128,12 @@ def test_the_tandem_block_mixes_times_and_series():
 
 def test_what_does_not_fit_is_said():
     with pytest.raises(UsageError, match="alpha must be"):
-        PlugMemory(6, alpha=2.5)
+        StanHop(6, alpha=2.5)
     with pytest.raises(UsageError, match="slots must be"):
         TuneMemory(6, slots=1)
     with pytest.raises(UsageError, match=r"expected \(batch, length, 6\)"):
-        PlugMemory(6)(torch.zeros(2, 5))
+        StanHop(6)(torch.zeros(2, 5))
     with pytest.raises(StateError, match="5 slots of width 6"):
-        PlugMemory(6, slots=5)(inputs(), PlugMemory(6, slots=4).initial(2))
+        StanHop(6, slots=5)(inputs(), StanHop(6, slots=4).initial(2))
     with pytest.raises(StateError, match=r"initial\(\)"):
-        PlugMemory(6)(inputs(), torch.zeros(2))
+        StanHop(6)(inputs(), torch.zeros(2))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.streams.experience import Experience, InMemory
-from remanence.weights.heads.ncm import UNIT, NearestClassMean
+from remanence.weights.heads.ncm import NCM, UNIT
 
 
 def rows(n: int = 60, seed: int = 0, inputs: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -17,12 +17,12 @@ def rows(n: int = 60, seed: int = 0, inputs: int = 5) -> tuple[torch.Tensor, tor
     return torch.randn(n, inputs, generator=draw), torch.randint(4, (n,), generator=draw) * 3
 
 
-def learned(x: torch.Tensor, y: torch.Tensor, **settings: object) -> NearestClassMean:
-    learner = NearestClassMean(x[0].numel(), **settings)
+def learned(x: torch.Tensor, y: torch.Tensor, **settings: object) -> NCM:
+    learner = NCM(x[0].numel(), **settings)
     return learner.learn(Experience(0, InMemory(x, y))) if len(x) else learner
 
 
-def by_label(learner: NearestClassMean) -> dict[int, tuple[list[int], int]]:
+def by_label(learner: NCM) -> dict[int, tuple[list[int], int]]:
     return {label: (learner.sums[c].tolist(), int(learner.counts[c])) for c, label in enumerate(learner.classes)}
 
 

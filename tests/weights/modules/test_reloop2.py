@@ -11,12 +11,12 @@ from torch.nn.functional import cross_entropy, one_hot, softmax
 import remanence as rm
 from remanence.streams.experience import Experience, InMemory
 from remanence.weights.modules import reloop2
-from remanence.weights.modules.reloop2 import ErrorMemory
+from remanence.weights.modules.reloop2 import ReLoop2
 from remanence.weights.trainer import Trainer
 
 
-def memory(width: int = 6, classes: int = 3, **settings: object) -> tuple[ErrorMemory, Trainer]:
-    part = ErrorMemory(**{"arrays": 5, "bits": 3, **settings})
+def memory(width: int = 6, classes: int = 3, **settings: object) -> tuple[ReLoop2, Trainer]:
+    part = ReLoop2(**{"arrays": 5, "bits": 3, **settings})
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(width, 3))
     trainer = Trainer(model, [part], lr=0.1)
     trainer._add_classes(list(range(classes)))
@@ -124,7 +124,7 @@ def test_after_a_shift_clicks_are_predicted_better_before_the_network_has_learne
     turned = torch.where(torch.arange(4000) < 2000, 1.0, -1.0)
     clicked = (torch.rand(4000, generator=draw) < torch.sigmoid(3 * turned * (x @ taste))).long()
     loss = {}
-    for name, part in (("naive", []), ("reloop2", [ErrorMemory(weight=0.8, bits=6, half_life=200)])):
+    for name, part in (("naive", []), ("reloop2", [ReLoop2(weight=0.8, bits=6, half_life=200)])):
         network = torch.nn.Sequential(
             torch.nn.Flatten(), torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)
         )
@@ -166,4 +166,4 @@ def test_wrong_settings_are_one_sentence():
         {"half_life": -1},
     ):
         with pytest.raises(rm.errors.UsageError, match=next(iter(wrong))):
-            ErrorMemory(**wrong)
+            ReLoop2(**wrong)

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import remanence as rm
-from remanence.weights.replay.der_pp import DarkExperience
+from remanence.weights.replay.der_pp import DERpp
 
 SMALL = {"model": "mlp:16", "lr": 0.05}
 
@@ -88,7 +88,7 @@ def test_forgetting_removes_rows_with_their_scores():
 def test_it_learns_values_too():
     x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
     y = x @ torch.tensor([1.0, -2.0, 0.5])
-    part = DarkExperience(size=20)
+    part = DERpp(size=20)
     learner = rm.Trainer(torch.nn.Sequential(torch.nn.Linear(3, 1)), [part], task="regression", lr=0.05, epochs=5)
     learner.learn(rm.streams.Experience(0, rm.streams.InMemory(x, y)))
     assert (learner.predict(x).values - y).abs().max() < 0.2
@@ -96,4 +96,4 @@ def test_it_learns_values_too():
 
 def test_negative_weights_are_refused():
     with pytest.raises(rm.errors.UsageError, match="alpha"):
-        DarkExperience(alpha=-1.0)
+        DERpp(alpha=-1.0)

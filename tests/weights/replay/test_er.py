@@ -11,11 +11,11 @@ from torch.nn.functional import cross_entropy
 import remanence as rm
 from remanence.request import Request
 from remanence.streams.experience import Experience, InMemory
-from remanence.weights.replay.er import Rehearsal
+from remanence.weights.replay.er import ER
 from remanence.weights.trainer import Trainer
 
 
-def learner_for(part: Rehearsal, batch_size: int = 10, lr: float = 0.1) -> Trainer:
+def learner_for(part: ER, batch_size: int = 10, lr: float = 0.1) -> Trainer:
     torch.manual_seed(0)
     return Trainer(torch.nn.Sequential(torch.nn.Linear(3, 2)), [part], batch_size=batch_size, lr=lr)
 
@@ -29,7 +29,7 @@ def rows(n: int, seed: int = 0) -> InMemory:
 @given(size=st.integers(1, 40), batch=st.integers(1, 25), lengths=st.lists(st.integers(1, 60), min_size=1, max_size=3))
 def test_what_is_held_is_what_a_loop_over_rows_would_hold(size, batch, lengths):
     """Algorithm R of Vitter (1985), row by row, with the numbers drawn by seed and position."""
-    part = Rehearsal(size=size)
+    part = ER(size=size)
     learner = learner_for(part, batch)
     held: list[int] = []
     seen = 0
@@ -53,7 +53,7 @@ def test_what_is_held_is_what_a_loop_over_rows_would_hold(size, batch, lengths):
 def test_every_row_of_a_stream_is_kept_about_equally_often():
     counts, trials, size, length = torch.zeros(50), 300, 10, 50
     for seed in range(trials):
-        part = Rehearsal(size=size)
+        part = ER(size=size)
         model = torch.nn.Sequential(torch.nn.Linear(3, 2))
         learner = Trainer(model, [part], seed=seed, lr=0.01)
         for index, start in enumerate((0, 25)):
@@ -67,7 +67,7 @@ def test_every_row_of_a_stream_is_kept_about_equally_often():
 
 
 def test_an_update_learns_new_and_remembered_rows_in_one_mean():
-    part = Rehearsal(size=20, rehearsed=7)
+    part = ER(size=20, rehearsed=7)
     learner = learner_for(part, batch_size=5)
     examples = rows(30)
     steps = learner.steps(Experience(0, examples))
@@ -92,7 +92,7 @@ def test_an_update_learns_new_and_remembered_rows_in_one_mean():
 
 
 def test_the_first_update_has_nothing_to_rehearse_and_later_ones_as_many_as_are_new():
-    learner = learner_for(Rehearsal(size=100), batch_size=8)
+    learner = learner_for(ER(size=100), batch_size=8)
     rehearsed = [update.rehearsed for update in learner.steps(Experience(0, rows(20)))]
     assert rehearsed == [0, 8, 4]  # 8 of 8 held; then as many as the 4 rows that are left
 
@@ -106,7 +106,7 @@ def test_bytes_are_those_of_the_rows_as_they_came():
 
 
 def test_what_was_forgotten_is_neither_held_nor_left_in_the_bytes_nor_brought_back():
-    part = Rehearsal(size=15)
+    part = ER(size=15)
     learner = learner_for(part).learn(Experience(0, rows(40)))
     learner.snapshot("before")
     gone = int(part.memory.ids[4])
@@ -121,7 +121,7 @@ def test_what_was_forgotten_is_neither_held_nor_left_in_the_bytes_nor_brought_ba
 
 
 def test_a_row_given_again_is_found_and_one_of_another_width_is_refused():
-    part = Rehearsal(size=15)
+    part = ER(size=15)
     learner = learner_for(part).learn(Experience(0, rows(40)))
     x, y = part.memory.x[2:3].clone(), part.memory.y[2:3].clone()
     assert learner.forget(Request(x=x, y=y)).count == 1

@@ -53,25 +53,3 @@ class AttentionSinks(Policy):
         positions: Annotated[Positions, Field(description="how positions are counted")] = "closed",
     ) -> None:
         self.sinks, self.positions = sinks, positions
-
-
-@system("sliding-window", place="context")
-class SlidingWindow(Policy):
-    """The newest entries only: the baseline that loses its footing when the first tokens go.
-
-    Parameters
-    ----------
-    positions:
-        As for `AttentionSinks`.
-
-    Example
-    -------
-    >>> SlidingWindow().sinks
-    0
-    """
-
-    @validated
-    def __init__(
-        self, positions: Annotated[Positions, Field(description="how positions are counted")] = "closed"
-    ) -> None:
-        self.positions = positions

@@ -27,7 +27,7 @@ from remanence.registry import Paper, system
     place="context",
     baseline="lstm",
 )
-class NeuralTuringMachine(MemoryLayer):
+class NTM(MemoryLayer):
     """A neural Turing machine as a layer.
 
     At every position the controller reads the input and what the read heads brought last, and emits for each head a
@@ -69,7 +69,7 @@ class NeuralTuringMachine(MemoryLayer):
 
     Example
     -------
-    >>> layer = NeuralTuringMachine(6, locations=16, size=4, units=8)
+    >>> layer = NTM(6, locations=16, size=4, units=8)
     >>> y, state = layer(torch.zeros(2, 5, 6))
     >>> tuple(y.shape), tuple(state["memory"].shape)
     ((2, 5, 6), (2, 16, 4))

@@ -113,7 +113,7 @@ class PatternMemory(MemoryLayer):
     baseline="modern-hopfield",
     variant="the plug-and-play memory; the tune-and-play memory and the tandem block stand beside it",
 )
-class PlugMemory(PatternMemory):
+class StanHop(PatternMemory):
     """Plug-and-play memory: what was stored is looked up by likeness alone, with nothing to train.
 
     A position x with the patterns Ξ held before it gives LayerNorm(x + Ξ entmax(β Ξᵀx)), and is then written.
@@ -147,7 +147,7 @@ class PlugMemory(PatternMemory):
 
     Example
     -------
-    >>> memory = PlugMemory(3, slots=4, beta=4.0, alpha=2.0, blend="retrieved")
+    >>> memory = StanHop(3, slots=4, beta=4.0, alpha=2.0, blend="retrieved")
     >>> state = memory.write(torch.eye(3).unsqueeze(0))
     >>> memory.read(torch.tensor([[[0.2, 0.9, 0.1]]]), state).tolist()
     [[[0.0, 1.0, 0.0]]]
@@ -213,7 +213,7 @@ class TuneMemory(PatternMemory):
 
     Departures
     ----------
-    As in `PlugMemory`. The paper's labels are stretches of the series to be forecast, stored with the stretch
+    As in `StanHop`. The paper's labels are stretches of the series to be forecast, stored with the stretch
     before; here each position is labelled by its successor.
     """
 

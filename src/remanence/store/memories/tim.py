@@ -47,7 +47,7 @@ def bucket_of(vector: NDArray[np.float32], rotation: NDArray[np.float32]) -> int
     baseline="rag",
     variant="rules in place of the language model that thinks; one hash",
 )
-class ThinkInMemory(Memory):
+class TIM(Memory):
     """Insert, forget, merge within a bucket.
 
     A thought x goes to the bucket F(x) = argmax [xR; -xR], with R random (dimension, buckets / 2), as the question
@@ -113,7 +113,7 @@ class ThinkInMemory(Memory):
     ) -> None:
         super().__init__()
         if buckets % 2:
-            raise UsageError(f"ThinkInMemory: buckets must be even, got {buckets}")
+            raise UsageError(f"TIM: buckets must be even, got {buckets}")
         self.buckets, self.similar, self.forgets, self.whole, self.seed = buckets, similar, forgets, whole, seed
         self._rotation: NDArray[np.float32] | None = None
 

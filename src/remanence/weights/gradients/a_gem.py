@@ -33,7 +33,7 @@ from remanence.weights.part import Part, Step
     training={"lr": 0.1},
     tuning_note="best of 0.03, 0.06, 0.1, 0.2 on ten permutations of MNIST with 500 rows kept, mean of two seeds, by final accuracy on test rows",
 )
-class AveragedGradientMemory(Part):
+class AGEM(Part):
     """Take out of the gradient what opposes the gradient on rows drawn from all earlier tasks.
 
     Without task ids, each experience takes the place of a task. Plain SGD keeps to the constraint;

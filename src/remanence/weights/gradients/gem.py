@@ -36,7 +36,7 @@ from remanence.weights.part import Part, Step
     training_by_source={"clinc150": {"lr": 30.0}},
     tuning_note="best of 0.01, 0.03, 0.1 on ten permutations of MNIST with 500 rows kept, mean of two seeds, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
 )
-class GradientMemory(Part):
+class GEM(Part):
     """Project the gradient so that it has no negative product with that of any earlier task's memory.
 
     The quadratic program is solved in its dual, which has one variable per earlier task and is a

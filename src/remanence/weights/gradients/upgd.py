@@ -34,7 +34,7 @@ from remanence.weights.part import Part, PerParameter, Step
     training={"lr": 0.02},
     tuning_note="not searched beyond 0.01 and 0.02 on a few hundred rows of permuted MNIST, by online accuracy",
 )
-class UtilityPerturbed(Part):
+class UPGD(Part):
     """Gate the proposed change of each weight by its utility.
 
     The utility of a weight is −gradient · weight, in a running mean. With s the logistic function of

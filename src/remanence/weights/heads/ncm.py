@@ -39,7 +39,7 @@ LARGEST = 2.0**15
     baseline="ewc",
     variant="on the inputs themselves or a module of your own, each row of features scaled to length one",
 )
-class NearestClassMean(ClosedForm):
+class NCM(ClosedForm):
     """Nearest class mean on frozen features.
 
     With z the features of a row, scaled to length one, the memory is s_c = Σ z and n_c over the rows of

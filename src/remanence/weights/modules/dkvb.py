@@ -116,7 +116,7 @@ class Values(Head):
     tuning_note="lr among 3, 10, 30, 100, 300 on digits in two other class orders, where 3 to 30 did not differ, by final accuracy on held-out training rows",
     variant="keys placed on the first experience, without its labels; values vote by their mean",
 )
-class Bottleneck(Part):
+class DKVB(Part):
     """Discrete key-value bottleneck behind a frozen body.
 
     The model's body is frozen, its head replaced: features z choose the key K_c,i nearest to P_cᵀ z in each

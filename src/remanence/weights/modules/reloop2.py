@@ -40,7 +40,7 @@ LEAST = 1e-12
     baseline="naive",
     variant="the sketch of hash buckets, on the last hidden layer of a network that goes on learning",
 )
-class ErrorMemory(Part):
+class ReLoop2(Part):
     """Error compensation from a sketch of recent rows.
 
     Array k holds 2^`bits` buckets; a row falls into the one that the signs of `bits` random projections of

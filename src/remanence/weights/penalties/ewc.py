@@ -39,7 +39,7 @@ from remanence.weights.penalties.fisher import diagonal_fisher
     training={"lr": 0.1},
     tuning_note="lr of 0.03, 0.1 and strength of 1, 2, 3, 4, 10, 100 on ten permutations of MNIST, mean of two seeds, by final accuracy on test rows",
 )
-class ElasticWeights(Part):
+class EWC(Part):
     """A quadratic pull to earlier weights, weighted by the diagonal Fisher.
 
     The term is strength / 2 · Σ F (θ − θ*)². `separate` adds one such term per experience, as the paper

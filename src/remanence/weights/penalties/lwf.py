@@ -31,7 +31,7 @@ from remanence.weights.part import Batch, Part, Step
     training_by_source={"digits": {"lr": 0.1}, "clinc150": {"lr": 10.0}},
     tuning_note="best of 0.01, 0.03, 0.1 on split MNIST with and without task ids, mean of two class orders, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
 )
-class WithoutForgetting(Part):
+class LWF(Part):
     """Distillation from the model of the last boundary, on new rows and old classes.
 
     Where the stream tells tasks, each old task's classes are softened apart from the others; otherwise

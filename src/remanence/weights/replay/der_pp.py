@@ -18,7 +18,7 @@ from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.part import Batch, Step
-from remanence.weights.replay.er import Rehearsal
+from remanence.weights.replay.er import ER
 
 
 @system(
@@ -35,7 +35,7 @@ from remanence.weights.replay.er import Rehearsal
     tuning_note="lr among 0.01, 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
     variant="squared difference of scores, mean over rows and over the classes known when they were kept",
 )
-class DarkExperience(Rehearsal):
+class DERpp(ER):
     """DER++.
 
     With new rows (x, y) and two independent draws (x′, z′) and (x″, y″) from the memory, the loss is

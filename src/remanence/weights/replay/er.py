@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     training_by_source={"digits": {"lr": 0.3}, "clinc150": {"lr": 30.0}},
     tuning_note="best of 0.01 (digits: 0.03) to 0.3 by mean final accuracy on held-out training rows, two seeds (digits: three) with other class orders; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
 )
-class Rehearsal(Part):
+class ER(Part):
     """Rehearsal from a reservoir.
 
     New and remembered rows share one forward pass and one mean loss (batch normalisation sees both).

@@ -15,7 +15,7 @@ import torch
 from remanence.registry import Paper, system
 from remanence.weights.context import Context
 from remanence.weights.part import Batch
-from remanence.weights.replay.er import Rehearsal
+from remanence.weights.replay.er import ER
 
 
 @system(
@@ -32,7 +32,7 @@ from remanence.weights.replay.er import Rehearsal
     tuning_note="lr among 0.01, 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows; on clinc150 best of 1, 3, 10, 30 on held-out training rows",
     variant="linear head; current classes are exactly those in the incoming batch",
 )
-class AsymmetricRehearsal(Rehearsal):
+class ERACE(ER):
     """Experience replay with asymmetric cross-entropy.
 
     The loss is CE over the classes of the incoming batch for its rows, plus CE over all classes seen for

@@ -58,7 +58,7 @@ def forgetful(model: Model, modules: Modules) -> list[str]:
     tuning_note="lr among 0.03, 0.1 on split MNIST in two other class orders, 1,000 examples an experience, 200 kept, by final accuracy on test rows",
     variant="modules chosen by kind, as the paper found them, not by measuring them again",
 )
-class Finetuning(Part):
+class FPF(Part):
     """FPF: finetuning at the end of each experience.
 
     Batches of the memory are learned with plain SGD on the chosen modules, from the learning rate `rate`

@@ -19,7 +19,7 @@ from remanence.request import Removal, Request
 from remanence.weights.context import Context
 from remanence.weights.objective import plain_objective
 from remanence.weights.part import Step
-from remanence.weights.replay.fpf import PAPER, Finetuning, Modules, forgetful
+from remanence.weights.replay.fpf import FPF, PAPER, Modules, forgetful
 from remanence.weights.replay.memory import Memory
 
 
@@ -29,7 +29,7 @@ from remanence.weights.replay.memory import Memory
     baseline="er",
     variant="modules chosen by kind; alone it keeps a reservoir of its own, as er+k-fpf it uses that of er",
 )
-class PeriodicFinetuning(Finetuning):
+class KFPF(FPF):
     """k-FPF: finetuning every `every` updates, and once more at the end of each experience.
 
     A repair inside the stream belongs to the update that it follows, so that a learner is never seen in

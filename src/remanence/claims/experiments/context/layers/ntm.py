@@ -8,7 +8,7 @@ import torch
 
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.claims.measures.recall import accuracy, fit
-from remanence.context.layers.ntm import NeuralTuringMachine
+from remanence.context.layers.ntm import NTM
 from remanence.models.sequence import Recurrent, SequenceModel
 from remanence.randomness import generator
 from remanence.streams.recall.copying import copying
@@ -29,7 +29,7 @@ def draw(rows: int, seed: int, items: int | None = None) -> Recalled:
 def build(side: str) -> SequenceModel:
     """One layer with memory between embedding and scores."""
     if side == "ntm":
-        return SequenceModel(SYMBOLS + 2, WIDTH, [NeuralTuringMachine(WIDTH, 32, 12, units=48)], expansion=0)
+        return SequenceModel(SYMBOLS + 2, WIDTH, [NTM(WIDTH, 32, 12, units=48)], expansion=0)
     return SequenceModel(SYMBOLS + 2, WIDTH, [Recurrent(WIDTH, hidden=HIDDEN[side])], expansion=0)
 
 
@@ -41,7 +41,7 @@ def measure(side: str, seed: int, held_out: bool, *, lr: float) -> Measured:
         for name, items in (("as trained", ITEMS), ("twice as long", 2 * ITEMS))
     }
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    layer = next(part for part in model.modules() if isinstance(part, NeuralTuringMachine | Recurrent))
+    layer = next(part for part in model.modules() if isinstance(part, NTM | Recurrent))
     return Measured(figures, {"state": layer.state_bytes}, {"updates": UPDATES, "parameters": parameters})
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from remanence.claims.engine.experiment import Experiment, Measured
-from remanence.context.layers.relational_memory import RelationalMemory
+from remanence.context.layers.relational_memory_core import RelationalMemoryCore
 from remanence.models.sequence import Recurrent
 from remanence.randomness import derive, generator, global_generator
 
@@ -48,9 +48,9 @@ class Answering(nn.Module):
 def measure(side: str, seed: int, held_out: bool, *, lr: float) -> Measured:
     """The share of right answers after equal training on fresh sequences."""
     with global_generator(derive(seed, "model")):
-        memory: RelationalMemory | Recurrent
+        memory: RelationalMemoryCore | Recurrent
         if side == "relational-memory-core":
-            memory = RelationalMemory(WIDTH, slots=VECTORS, heads=2, head_size=16)
+            memory = RelationalMemoryCore(WIDTH, slots=VECTORS, heads=2, head_size=16)
         else:
             memory = Recurrent(WIDTH, hidden=HIDDEN[side])
         model = Answering(memory)

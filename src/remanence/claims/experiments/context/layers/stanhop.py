@@ -11,7 +11,7 @@ from torch.linalg import vector_norm
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.context import tree
 from remanence.context.layers.hopfield import retrieve
-from remanence.context.layers.stanhop import PlugMemory
+from remanence.context.layers.stanhop import StanHop
 from remanence.randomness import generator
 
 STORED, ASKED = 1000, 200
@@ -86,7 +86,7 @@ def measure(side: str, seed: int, held_out: bool, *, alpha: float | None = None,
     held = 0
     for beta in betas:
         sparsity = _learned(seed, beta) if alpha is None else alpha
-        memory = PlugMemory(784, slots=STORED, beta=beta, alpha=sparsity, blend="retrieved")
+        memory = StanHop(784, slots=STORED, beta=beta, alpha=sparsity, blend="retrieved")
         state = memory.write(patterns.unsqueeze(0))
         held = tree.nbytes(state)
         each = [_errors(memory.read(x.unsqueeze(0), state)[0], wanted) for x in asked]

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.claims.measures.passages import collections, half, ndcg, part, recall, token_vectors
-from remanence.store.index.multivector import PooledIndex, Vectors
+from remanence.store.index.token_pooling import TokenPooling, Vectors
 
 PARTS = 5
 
 
-class Dropping(PooledIndex):
+class Dropping(TokenPooling):
     """As many of a document's vectors as pooling keeps, chosen at random."""
 
     generator: np.random.Generator
@@ -40,7 +40,7 @@ def measure(side: str, seed: int, held_out: bool, *, factor: int = 4, protected:
             for text, relevant in known.questions
             if half(text) == int(not held_out) and part(text, PARTS) == seed % PARTS
         ]
-        index = PooledIndex(factor=factor, protected=protected)
+        index = TokenPooling(factor=factor, protected=protected)
         if side.startswith("token-dropping"):
             index = Dropping(factor=factor, protected=protected)
             index.generator = np.random.default_rng([seed, factor, len(known.passages)])

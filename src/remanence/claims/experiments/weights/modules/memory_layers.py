@@ -7,7 +7,7 @@ from typing import Any
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.claims.measures.associations import dense, measured, with_memory
 from remanence.models.sequence import SequenceModel
-from remanence.weights.modules.memory_layer import MemoryPlus
+from remanence.weights.modules.memory_layers import MemoryLayers
 from remanence.weights.modules.product_key_memory import ProductKeyMemory
 
 WIDTH, FACTS, TIMES = 64, 4096, 8
@@ -18,7 +18,7 @@ def build(side: str) -> SequenceModel:
     """Three blocks: dense ones, of which Memory+ replaces two by layers with one pool, and a plain memory one."""
     model = dense(WIDTH, 6 if side == "dense#double" else 3)
     if side == "memory-layers":
-        for place, layer in enumerate(MemoryPlus.sharing(2, WIDTH, **SIZES), 1):
+        for place, layer in enumerate(MemoryLayers.sharing(2, WIDTH, **SIZES), 1):
             with_memory(model, place, layer)
     if side == "product-key-memory":
         with_memory(model, 2, ProductKeyMemory(WIDTH, **SIZES))

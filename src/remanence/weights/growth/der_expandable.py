@@ -41,7 +41,7 @@ from remanence.weights.replay.herding import Exemplars
     training={"lr": 0.1},
     tuning_note="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders, by final accuracy on test rows",
 )
-class ExpandableDER(Part):
+class DERExpandable(Part):
     """Dynamically expandable representation.
 
     From the second experience on the body is copied, the older bodies are frozen, and the linear head

@@ -11,7 +11,7 @@ from remanence.models.reader import reader
 from remanence.models.tiny_lm import language_model
 from remanence.streams.experience import Experience, InMemory
 from remanence.streams.written import pack
-from remanence.weights.finetuned_lm import FineTuning, trained
+from remanence.weights.fine_tuning import FineTuning, trained
 
 FOLDER = small_language_model.folder()
 SGD = {"optimizer": "sgd", "epochs": 1}

@@ -39,7 +39,7 @@ class Generated(nn.Module):
     width:
         Features that it gives.
     hidden, task_embedding, chunk_embedding, chunk, seed:
-        As in `Hypernetwork`.
+        As in `HNET`.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class Routed(Head):
     training={"optimizer": "adam", "lr": 0.001},
     tuning_note="best of four learning rates on split MNIST with task ids, 1,000 examples an experience, two other class orders, by final accuracy on test rows",
 )
-class Hypernetwork(Part):
+class HNET(Part):
     """Task-conditioned hypernetwork.
 
     The hypernetwork maps the embedding of a task and that of a chunk to a piece of the weights of the model,

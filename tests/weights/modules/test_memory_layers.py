@@ -6,7 +6,7 @@ import torch
 from remanence.errors import UsageError
 from remanence.footprint import measure
 from remanence.models.sequence import Recurrent, SequenceModel
-from remanence.weights.modules.memory_layer import MemoryPlus
+from remanence.weights.modules.memory_layers import MemoryLayers
 from remanence.weights.modules.product_keys import Values, parameter_groups
 
 SMALL = {"keys": 6, "heads": 2, "knn": 5, "key_width": 4}
@@ -14,7 +14,7 @@ SMALL = {"keys": 6, "heads": 2, "knn": 5, "key_width": 4}
 
 def test_the_output_is_what_was_read_gated_by_the_input():
     torch.manual_seed(0)
-    layer = MemoryPlus(8, **SMALL)
+    layer = MemoryLayers(8, **SMALL)
     x = torch.randn(3, 8)
     slots, weights = layer.select(x)
     for row in range(3):
@@ -30,7 +30,7 @@ def test_the_output_is_what_was_read_gated_by_the_input():
 def shared_model():
     torch.manual_seed(0)
     model = SequenceModel(16, 8, [Recurrent(8) for _ in range(3)])
-    for place, layer in zip((0, 2), MemoryPlus.sharing(2, 8, **SMALL), strict=True):
+    for place, layer in zip((0, 2), MemoryLayers.sharing(2, 8, **SMALL), strict=True):
         model.feeds[place] = torch.nn.Sequential(torch.nn.RMSNorm(8), layer)
     return model
 
@@ -67,7 +67,7 @@ def test_a_shared_pool_comes_back_from_a_saved_model(tmp_path):
 
 def test_normalised_scores_stay_bounded_as_queries_grow():
     torch.manual_seed(0)
-    layer = MemoryPlus(8, normalise=True, **SMALL)
+    layer = MemoryLayers(8, normalise=True, **SMALL)
     _, weights = layer.select(1e4 * torch.randn(5, 8))
     # A half has norm √(width / 2) at unit gain, so that a score lies between −√width and √width.
     logs = weights.detach().log()
@@ -75,14 +75,14 @@ def test_normalised_scores_stay_bounded_as_queries_grow():
 
 
 def test_flops_add_two_square_products_to_the_lookup():
-    layer = MemoryPlus(8, **SMALL)
+    layer = MemoryLayers(8, **SMALL)
     assert layer.flops() == 2 * 8 * 8 + 2 * (2 * 6 * 2) * 2 + 2 * 2 * 5 * 8 + 2 * 2 * 64
 
 
 def test_a_pool_that_does_not_fit_is_refused():
     with pytest.raises(UsageError, match="one width"):
-        MemoryPlus(8, pool=Values(36, 7), **SMALL)
+        MemoryLayers(8, pool=Values(36, 7), **SMALL)
     with pytest.raises(UsageError, match="as many keys"):
-        MemoryPlus(8, pool=Values(25, 8), **SMALL)
+        MemoryLayers(8, pool=Values(25, 8), **SMALL)
     with pytest.raises(UsageError, match="keys must be"):
-        MemoryPlus(8, keys=0)
+        MemoryLayers(8, keys=0)

@@ -8,7 +8,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
 from remanence.errors import StateError, UsageError
-from remanence.store.index.multivector import PooledIndex, max_sim, pool
+from remanence.store.index.token_pooling import TokenPooling, max_sim, pool
 
 
 def unit(count, dimension=8, seed=0):
@@ -85,7 +85,7 @@ def test_late_interaction_against_loops(lengths, tokens):
 
 def test_a_search_in_parts_gives_what_a_whole_one_gives(monkeypatch):
     documents = [unit(count, seed=count) for count in range(3, 23)]
-    index = PooledIndex(factor=2)
+    index = TokenPooling(factor=2)
     index.add(range(100, 120), documents)
     query = unit(4, seed=99)
     whole = index.search(query, k=20)
@@ -95,7 +95,7 @@ def test_a_search_in_parts_gives_what_a_whole_one_gives(monkeypatch):
         [len(pool(d, 2)) for d in documents],
     )
     assert [score for _, score in whole] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-6)
-    monkeypatch.setattr("remanence.store.index.multivector._AT_ONCE", 10)
+    monkeypatch.setattr("remanence.store.index.token_pooling._AT_ONCE", 10)
     parts = index.search(query, k=20)
     assert [row for row, _ in parts] == [row for row, _ in whole]
     assert index.search(query, k=3, among=[101, 5, 119]) == [hit for hit in parts if hit[0] in (101, 119)]
@@ -105,12 +105,12 @@ def test_bytes_are_counted_and_fall_with_the_factor():
     documents = [unit(24, 16, seed=seed) for seed in range(5)]
     sizes = {}
     for factor in (1, 2, 3, 4, 6):
-        index = PooledIndex(factor=factor)
+        index = TokenPooling(factor=factor)
         index.add(range(5), documents)
         assert index.vectors == 5 * 24 // factor
         sizes[factor] = index.nbytes
     assert sizes == {factor: 5 * 24 // factor * 16 * 2 for factor in sizes}
-    small = PooledIndex(factor=2, stored="int8")
+    small = TokenPooling(factor=2, stored="int8")
     small.add(range(5), documents)
     assert small.nbytes == 60 * (16 + 4)
 
@@ -119,7 +119,7 @@ def test_int8_scores_are_near_those_of_float16():
     documents, query = [unit(12, 64, seed=seed) for seed in range(6)], unit(5, 64, seed=50)
     found = []
     for stored in ("float16", "int8"):
-        index = PooledIndex(factor=3, stored=stored)
+        index = TokenPooling(factor=3, stored=stored)
         index.add(range(6), documents)
         found.append([score for _, score in sorted(index.search(query))])
     assert found[0] == pytest.approx(found[1], abs=0.03)
@@ -127,10 +127,10 @@ def test_int8_scores_are_near_those_of_float16():
 
 @pytest.mark.parametrize("stored", ["float16", "int8"])
 def test_an_index_is_saved_and_loaded(tmp_path, stored):
-    index = PooledIndex(factor=3, protected=1, stored=stored)
+    index = TokenPooling(factor=3, protected=1, stored=stored)
     index.add([4, 9], [unit(7), unit(11)])
     index.save(tmp_path / "tokens.safetensors")
-    loaded = PooledIndex.load(tmp_path / "tokens.safetensors")
+    loaded = TokenPooling.load(tmp_path / "tokens.safetensors")
     assert loaded.search(unit(3, seed=5)) == index.search(unit(3, seed=5))
     assert (loaded.factor, loaded.protected, loaded.stored, loaded.nbytes) == (3, 1, stored, index.nbytes)
     loaded.add([10], [unit(5)])
@@ -139,24 +139,24 @@ def test_an_index_is_saved_and_loaded(tmp_path, stored):
 
 
 def test_an_empty_index_is_saved_and_answers_nothing(tmp_path):
-    PooledIndex().save(tmp_path / "empty")
-    assert PooledIndex.load(tmp_path / "empty").search(unit(2)) == []
+    TokenPooling().save(tmp_path / "empty")
+    assert TokenPooling.load(tmp_path / "empty").search(unit(2)) == []
 
 
 def test_foreign_and_torn_files_are_refused(tmp_path):
-    index = PooledIndex()
+    index = TokenPooling()
     index.add([1], [unit(40)])
     index.save(tmp_path / "tokens")
     (tmp_path / "torn").write_bytes((tmp_path / "tokens").read_bytes()[:-100])
     with pytest.raises(StateError, match="cannot be read as an index of token vectors"):
-        PooledIndex.load(tmp_path / "torn")
+        TokenPooling.load(tmp_path / "torn")
     with pytest.raises(StateError, match="cannot be read"):
-        PooledIndex.load(tmp_path / "none")
+        TokenPooling.load(tmp_path / "none")
     from safetensors.numpy import save_file
 
     save_file({"x": np.zeros(2)}, tmp_path / "other")
     with pytest.raises(StateError, match="holds no index of token vectors"):
-        PooledIndex.load(tmp_path / "other")
+        TokenPooling.load(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -170,12 +170,12 @@ def test_foreign_and_torn_files_are_refused(tmp_path):
         (lambda index: index.add([2, 3], [unit(3)]), "2 rows and 1 documents"),
         (lambda index: index.search(unit(3, 5)), r"the query has the shape \(3, 5\)"),
         (lambda index: index.search(unit(3), k=0), "ask for 1 or more"),
-        (lambda index: PooledIndex(factor=0), "factor must be greater than or equal to 1"),
-        (lambda index: PooledIndex(stored="int4"), "stored must be"),
+        (lambda index: TokenPooling(factor=0), "factor must be greater than or equal to 1"),
+        (lambda index: TokenPooling(stored="int4"), "stored must be"),
     ],
 )
 def test_what_cannot_be_used_is_said_and_changes_nothing(act, message):
-    index = PooledIndex()
+    index = TokenPooling()
     index.add([1], [unit(4)])
     with pytest.raises(UsageError, match=message):
         act(index)

@@ -10,8 +10,8 @@ from remanence.registry import system
 from remanence.store.memories.base import Memory
 
 
-@system("store", place="store")
-class Plain(Memory):
+@system("plain-store", place="store")
+class PlainStore(Memory):
     """A baseline: the store read in its default way."""
 
     @validated

@@ -7,7 +7,7 @@ import torch
 
 from remanence.claims.experiments.context.layers import relational_memory_core
 from remanence.context import tree
-from remanence.context.layers.relational_memory import RelationalMemory
+from remanence.context.layers.relational_memory_core import RelationalMemoryCore
 from remanence.errors import StateError, UsageError
 
 BATCH, LENGTH, WIDTH = 2, 9, 5
@@ -21,7 +21,7 @@ KINDS = [
 
 def make(dtype=torch.float64, **settings):
     torch.manual_seed(3)
-    return RelationalMemory(WIDTH, **{"slots": 3, "heads": 2, "head_size": 4, **settings}).to(dtype)
+    return RelationalMemoryCore(WIDTH, **{"slots": 3, "heads": 2, "head_size": 4, **settings}).to(dtype)
 
 
 def sequence(length=LENGTH):

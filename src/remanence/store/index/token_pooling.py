@@ -105,7 +105,7 @@ def max_sim(query: Vectors, vectors: Vectors, lengths: Sequence[int] | NDArray[n
     baseline="token-dropping",
     variant="hierarchical pooling; exact search over all documents",
 )
-class PooledIndex:
+class TokenPooling:
     """Documents as pooled token vectors, searched exactly by late interaction.
 
     Parameters
@@ -124,7 +124,7 @@ class PooledIndex:
 
     Example
     -------
-    >>> index = PooledIndex(factor=2)
+    >>> index = TokenPooling(factor=2)
     >>> eye = np.eye(4, dtype=np.float32)
     >>> index.add([7, 8], [eye[[0, 0, 1, 1]], eye[[2, 2, 3, 3]]])
     >>> index.vectors, index.nbytes
@@ -260,7 +260,7 @@ class PooledIndex:
         write_atomically(path, save(tensors, {"format": _FORMAT, "settings": json.dumps(settings)}))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> PooledIndex:
+    def load(cls, path: str | os.PathLike[str]) -> TokenPooling:
         """Read an index back.
 
         Raises

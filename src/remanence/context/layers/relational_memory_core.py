@@ -79,7 +79,7 @@ class Attention(nn.Module):
     place="context",
     baseline="lstm",
 )
-class RelationalMemory(MemoryLayer):
+class RelationalMemoryCore(MemoryLayer):
     """The relational memory core as a layer.
 
     At every position the slots M and the input, made as wide as a slot, go through rounds of attention, of which the
@@ -120,7 +120,7 @@ class RelationalMemory(MemoryLayer):
 
     Example
     -------
-    >>> layer = RelationalMemory(6, slots=4, heads=2, head_size=3)
+    >>> layer = RelationalMemoryCore(6, slots=4, heads=2, head_size=3)
     >>> y, state = layer(torch.zeros(2, 5, 6))
     >>> tuple(y.shape), tuple(state.shape)
     ((2, 5, 6), (2, 4, 6))

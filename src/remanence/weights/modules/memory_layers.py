@@ -30,7 +30,7 @@ from remanence.weights.modules.product_keys import ProductKeyLayer, ProductKeys,
     ),
     baseline="dense",
 )
-class MemoryPlus(ProductKeyLayer):
+class MemoryLayers(ProductKeyLayer):
     """Memory+, a product-key memory whose output is gated by its input, in place of a feed-forward layer.
 
     With the sum y of the values that an input x reads, it gives W₂ (y ⊙ silu(W₁ x)).
@@ -65,7 +65,7 @@ class MemoryPlus(ProductKeyLayer):
 
     Example
     -------
-    >>> first, second = MemoryPlus.sharing(2, 8, keys=16, knn=4, key_width=6)
+    >>> first, second = MemoryLayers.sharing(2, 8, keys=16, knn=4, key_width=6)
     >>> first.values is second.values, sum(p.numel() for p in nn.ModuleList([first, second]).parameters())
     (True, 3536)
 
@@ -108,7 +108,7 @@ class MemoryPlus(ProductKeyLayer):
     @classmethod
     def sharing(
         cls, layers: int, width: int, *, keys: int = 1024, sparse: bool = False, **settings: Any
-    ) -> list[MemoryPlus]:
+    ) -> list[MemoryLayers]:
         """As many layers with one pool; settings are those of the constructor."""
         pool = Values(keys * keys, width, sparse=sparse)
         return [cls(width, keys=keys, pool=pool, **settings) for _ in range(layers)]
