@@ -3,35 +3,45 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := dev,data,text,lm,store,log,cluster,postgres
+EXTRAS := data,text,lm,store,log,cluster,postgres
 STAMP := $(VENV)/.installed
 # torch is held at one release in every environment, so that results compare; what builds and installs is locked too
 TORCH ?= torch==2.13.0
 LOCKED := $(TORCH) pip hatchling editables
-COMPILE := $(BIN)/uv pip compile pyproject.toml - --all-extras --universal --python-version 3.11 --upgrade --quiet \
+COMPILE := $(BIN)/uv pip compile pyproject.toml - --python-version 3.11 --upgrade --quiet \
 	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make lock"
 INSTALL := -m pip install --quiet --build-constraint constraints.txt
+# what the suite runs on beside the pins: the newest that pyproject allows, and the lowest of all that it names
+PINS_newest :=
+PINS_oldest := -c constraints-oldest.txt
+PYTEST := -m pytest -n 2 -m "not soak"
+TESTS ?= tests
 
-.PHONY: help setup lock demo test lint soak claims bench clean
+.PHONY: help setup lock demo test doctest test-newest test-oldest lint soak claims bench clean
 
 help:
 	@echo "make demo    set up and run the main job"
 	@echo "make test    set up, check style and types, run the tests"
+	@echo "make doctest run the examples in docstrings, as make test does first"
 	@echo "make soak    the long tests (hundreds of kills, large files)"
 	@echo "make claims  run every claim and write docs/claims.md and the pages of its rooms"
 	@echo "make bench   measure speed and memory and write docs/bench.md"
-	@echo "make lock    pin the newest version of every package in constraints.txt"
+	@echo "make lock    pin the newest version of every package in constraints.txt, and the lowest in constraints-oldest.txt"
+	@echo "make test-newest, make test-oldest"
+	@echo "             run the tests on the newest and on the lowest versions allowed, in environments of their own"
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python $(INSTALL) -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python $(INSTALL) -c constraints.txt -e ".[dev,$(EXTRAS)]"
 	@touch $@
 
 lock: setup
-	printf '%s\n' $(LOCKED) | $(COMPILE) --output-file constraints.txt
+	printf '%s\n' $(LOCKED) | $(COMPILE) --all-extras --universal --output-file constraints.txt
+	echo $(TORCH) | $(COMPILE) $$(echo ,test,$(EXTRAS) | sed 's/,/ --extra /g') --resolution lowest-direct \
+		--output-file constraints-oldest.txt
 
 demo: setup
 	$(BIN)/remanence run digits
@@ -42,8 +52,19 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not soak"
+test: lint doctest
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
+
+# a job of its own: finding the examples loads every module, which each of several workers would do again
+doctest: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --doctest-modules src
+
+test-newest test-oldest: test-%:
+	rm -rf .venv-$*
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --upgrade -c constraints.txt pip
+	.venv-$*/bin/python $(INSTALL) $(PINS_$*) $(TORCH) -e ".[test,$(EXTRAS)]"
+	OMP_NUM_THREADS=1 .venv-$*/bin/python $(PYTEST) $(TESTS)
 
 soak: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak
@@ -55,4 +76,4 @@ bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache runs
+	rm -rf $(VENV) .venv-newest .venv-oldest .mypy_cache .ruff_cache .pytest_cache runs

@@ -45,7 +45,8 @@ def test_every_install_line_names_the_distribution_and_extras_that_exist():
 def refusals():
     """Each `MissingExtra` of the source whose package and extra are written out: file, package, extra."""
     for path in ROOT.glob("src/**/*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "MissingExtra(" in text else ():
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "MissingExtra":
                 package, extra = node.args[:2]
                 if isinstance(package, ast.Constant) and isinstance(extra, ast.Constant):
@@ -57,15 +58,26 @@ def test_the_extra_that_a_refusal_names_brings_the_package(file, package, extra)
     assert normal(package) in packages([*PROJECT["dependencies"], *EXTRAS[extra]])
 
 
-@pytest.mark.parametrize("lock", ["constraints.txt"])
-def test_every_package_of_every_extra_is_pinned_and_no_address_is(lock):
+LOCKS = {"constraints.txt": set(EXTRAS), "constraints-oldest.txt": set(EXTRAS) - {"dev"}}
+
+
+@pytest.mark.parametrize(("lock", "extras"), LOCKS.items())
+def test_every_package_of_every_extra_is_pinned_and_no_address_is(lock, extras):
     lines = [line for line in (ROOT / lock).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    wanted = packages([*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]) - {
-        DISTRIBUTION
-    }
-    assert wanted <= packages(lines)
+    wanted = packages([*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])])
+    assert wanted - {DISTRIBUTION} <= packages(lines)
     for line in lines:
         assert re.match(r"[\w.-]+==[\w.+!]+( ; .+?)?( +#.*)?$", line), f"{lock} holds {line!r}"
+
+
+def test_the_lowest_versions_that_ran_are_those_that_the_project_asks_for():
+    pinned = dict(
+        re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "constraints-oldest.txt").read_text("utf-8"), re.MULTILINE)
+    )
+    asked = [*PROJECT["dependencies"], *(line for extra in LOCKS["constraints-oldest.txt"] for line in EXTRAS[extra])]
+    for name, lowest in (re.match(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)$", line).groups() for line in asked):
+        if normal(name) != "torch":  # held at one release everywhere
+            assert f"{pinned[normal(name)]}.0.0".startswith(lowest), f"{name} was run at {pinned[normal(name)]}"
 
 
 def test_the_version_is_the_package_s_own():

@@ -15,7 +15,6 @@ from test_report import check
 from typer.testing import CliRunner
 
 import remanence as rm
-import small_language_model
 from remanence.answer import Answer
 from remanence.arena.config import RunConfig
 from remanence.arena.distance import by_lag, charts, section
@@ -25,8 +24,8 @@ from remanence.arena.report import Report
 from remanence.cli import app
 from remanence.errors import UsageError
 from remanence.streams.written import pack_texts, unpack_texts
+from small_language_model import folder as small_model
 
-FOLDER = small_language_model.folder()
 STREAM = ["recall", "--scenario", "planted:experiences=3,tokens=300,facts=2,filler=talk"]
 
 
@@ -49,7 +48,7 @@ def test_records_have_no_answers_to_be_scored_by_online() -> None:
     with pytest.raises(UsageError, match="leave online out"):
         rm.run("bm25", rm.streams.changing("facts", sessions=2, people=1), online=True)
     with pytest.raises(UsageError, match="leave online out"):
-        rm.run(rm.make("bm25", stream, language_model=FOLDER), stream, online=True)
+        rm.run(rm.make("bm25", stream, language_model=small_model()), stream, online=True)
 
 
 def test_recall_by_lag_against_a_loop() -> None:
@@ -124,7 +123,7 @@ def _run(*more: str) -> list[dict]:
 
 
 def test_recall_runs_from_the_command_line_under_several_budgets(tmp_path: Path) -> None:
-    model = [f"--set={name}.language_model={FOLDER}" for name in ("bm25", "fine-tuning")]
+    model = [f"--set={name}.language_model={small_model()}" for name in ("bm25", "fine-tuning")]
     model += ["--set=fine-tuning.optimizer=sgd", "--set=fine-tuning.epochs=1"]
     given = ["--learners", "bm25,fine-tuning", "--seeds", "2", "--budget", "100,20KB", *model]
     found = _run(*given, "--out", str(tmp_path / "run"))
@@ -146,4 +145,4 @@ def test_recall_runs_from_the_command_line_under_several_budgets(tmp_path: Path)
 
 def test_where_no_budget_suffices_the_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(rm.errors.BudgetError, match=r"fine-tuning holds .* raise --budget"):
-        _run("--learners", "fine-tuning", "--budget", "10,1KB", f"--set=fine-tuning.language_model={FOLDER}")
+        _run("--learners", "fine-tuning", "--budget", "10,1KB", f"--set=fine-tuning.language_model={small_model()}")

@@ -6,14 +6,12 @@ import pytest
 import torch
 
 import remanence as rm
-import small_language_model
 from remanence.errors import BudgetError, UsageError
 from remanence.models.reader import Reply
 from remanence.store.where import Filter
 from remanence.streams.experience import Experience, InMemory
 from remanence.streams.written import pack, unpack, unpack_texts
-
-FOLDER = small_language_model.folder()
+from small_language_model import folder as small_model
 
 
 class Listening:
@@ -35,7 +33,7 @@ def stream():
 
 
 def made(stream, name, **settings):
-    learner = rm.make(name, stream, language_model=FOLDER, **settings)
+    learner = rm.make(name, stream, language_model=small_model(), **settings)
     learner._reader = Listening()
     return learner
 
@@ -75,7 +73,7 @@ def test_before_anything_was_learned_it_answers_from_nothing(stream):
 
 
 def test_the_real_reader_scores_it_as_the_arena_does(stream):
-    result = rm.run(rm.make("recent", stream, language_model=FOLDER), stream).results[0]
+    result = rm.run(rm.make("recent", stream, language_model=small_model()), stream).results[0]
     assert result.metric == "exact match"
     assert result.accuracy == 0.0 and result.distances == list(stream.distances)
     assert "parameters" not in result.bytes

@@ -81,7 +81,7 @@ class LlamaRecipe(Recipe):
             num_key_value_heads=self.groups,
             head_dim=self.width // self.heads,
             max_position_embeddings=self.positions,
-            rope_parameters={"rope_type": "default", "rope_theta": self.base},
+            rope_theta=self.base,
             tie_word_embeddings=True,
             pad_token_id=PAD,
             bos_token_id=BEGIN,
