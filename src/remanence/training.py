@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from remanence import schedules
 from remanence.errors import UsageError, nearest
 from remanence.hyperparameters import first_problem
 
@@ -28,11 +29,19 @@ class Training(BaseModel):
     lr: float = Field(0.03, gt=0, description="learning rate")
     momentum: float = Field(0.0, ge=0, lt=1, description="momentum of sgd")
     weight_decay: float = Field(0.0, ge=0, description="decay of the weights per step")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate within an experience")
+    schedule: str = Field(
+        "constant", description="learning rate within an experience: constant, cosine, linear, milestones:0.5,0.8"
+    )
     epochs: int = Field(1, ge=1, description="passes over each experience")
     batch_size: int = Field(10, ge=1, description="new examples per update")
     device: str = Field("cpu", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="where to compute")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="precision of the forward pass")
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_a_schedule(cls, name: str) -> str:
+        schedules.named(name)
+        return name
 
     @classmethod
     def read(cls, given: dict[str, Any]) -> Training:

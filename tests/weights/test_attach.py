@@ -14,10 +14,12 @@ from torch.nn.functional import cross_entropy
 import remanence as rm
 from remanence.errors import Unsupported, UsageError
 from remanence.streams.experience import Experience, InMemory
-from remanence.weights.context import Context
+from remanence.weights.batch import Batch, BatchSampler
+from remanence.weights.context import Context, Step
 from remanence.weights.custom_model import view
-from remanence.weights.part import Batch, BatchSampler, Part, PerParameter, Step
+from remanence.weights.part import Part
 from remanence.weights.penalties.ewc import EWC
+from remanence.weights.per_parameter import PerParameter
 from remanence.weights.replay.er import ER
 from remanence.weights.trainer import Trainer
 

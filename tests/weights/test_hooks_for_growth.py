@@ -6,7 +6,8 @@ import torch
 import remanence as rm
 from remanence.errors import UsageError
 from remanence.models.networks import build
-from remanence.weights.part import Batch, Part
+from remanence.weights.batch import Batch
+from remanence.weights.part import Part
 from remanence.weights.trainer import Trainer
 
 STREAM = rm.streams.split("digits", experiences=5)

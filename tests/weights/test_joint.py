@@ -50,7 +50,7 @@ def test_it_equals_plain_training_on_all_rows_at_once():
     whole = next(iter(stream.experiences()))
     whole = replace(whole, examples=InMemory(*everything), classes=None)
     naive = rm.make("naive", stream, **{**SMALL, "epochs": 2})
-    naive._add_classes(list(dict.fromkeys(everything.y.tolist())))
+    naive.context.add_classes(list(dict.fromkeys(everything.y.tolist())))
     assert equal(joint, naive.learn(whole))
 
 

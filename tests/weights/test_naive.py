@@ -16,7 +16,7 @@ def test_it_is_gradient_descent_on_the_new_rows_alone(told):
     stream = rm.streams.split("digits", experiences=5).disclose(classes=told)
     learner = rm.make("naive", stream, model="linear", lr=0.5)
     for experience in list(stream.experiences())[:2]:
-        sampler = learner._batch_sampler(experience)
+        sampler = learner.sampler(experience)
         steps = learner.steps(experience)
         for k in range(len(sampler)):
             before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}

@@ -10,7 +10,9 @@ import remanence as rm
 from remanence.arena.stacked import stack
 from remanence.errors import Unsupported
 from remanence.factory import recipe_for
-from remanence.weights.part import Part, PerParameter, Step
+from remanence.weights.context import Step
+from remanence.weights.part import Part
+from remanence.weights.per_parameter import PerParameter
 from remanence.weights.stacked import StackedTrainer
 from remanence.weights.trainer import Trainer
 

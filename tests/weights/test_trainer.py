@@ -10,7 +10,8 @@ from remanence.composition import compose
 from remanence.errors import BudgetError
 from remanence.factory import build, recipe_for
 from remanence.registry import all_systems
-from remanence.weights.part import Part, Step
+from remanence.weights.context import Step
+from remanence.weights.part import Part
 from remanence.weights.trainer import Trainer
 
 
@@ -67,7 +68,7 @@ class Rates(Part):
         self.rates: list[float] = []
 
     def on_gradient(self, step: Step) -> None:
-        self.rates.append(step._optimizer.param_groups[0]["lr"])
+        self.rates.append(step.optimizer.param_groups[0]["lr"])
 
 
 def test_a_schedule_goes_on_in_the_step_in_which_a_class_appears():

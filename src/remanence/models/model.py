@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -66,8 +66,38 @@ class Model(nn.Module):
             activations = layer(activations)
         return activations
 
+    def enter(self, x: Tensor, entry: str | None = None, latents: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Features of prepared inputs, or of activations at `entry`; behind them those of rows that enter later.
+
+        Parameters
+        ----------
+        x:
+            Prepared inputs, or activations where `entry` names a layer.
+        entry:
+            The layer before which `x` enters.
+        latents:
+            Activations of further rows by the layer before which they enter, in the order of the layers of a
+            sequential body, ``"head"`` last. They join the others there, and go on with them in one pass.
+        """
+        if not latents:
+            features: Tensor = self.body(x) if entry is None else self.from_entry(x, entry)
+            return features
+        names = [name for name, _ in self.body.named_children()] if isinstance(self.body, nn.Sequential) else []
+        order = [*names, "head"]
+        places = [order.index(name) if name in order else -1 for name in [*([entry] if entry else []), *latents]]
+        if min(places) < 0 or places != sorted(places):
+            raise UsageError(
+                f"rows enter at {', '.join(latents)}, expected layers of a sequential body in their order: "
+                f"{', '.join(order)}"
+            )
+        for name, layer in list(self.body.named_children())[places[0] if entry else 0 :] if names else ():
+            x = layer(torch.cat([x, latents[name]]) if name in latents else x)
+        if not names and entry is None:
+            x = self.body(x)
+        return torch.cat([x, latents["head"]]) if "head" in latents else x
+
     @contextmanager
-    def record(self, layers: list[str]) -> Iterator[dict[str, Tensor]]:
+    def record(self, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         """Collect the outputs of named layers of the body during forward passes inside."""
         found: dict[str, Tensor] = {}
         known = dict(self.body.named_modules())

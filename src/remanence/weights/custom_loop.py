@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from remanence.errors import Unsupported, UsageError
 from remanence.streams.experience import Examples, Experience, InMemory, Rows
-from remanence.weights.part import Batch, Part, Step
-from remanence.weights.trainer import overrides
+from remanence.weights.batch import Batch
+from remanence.weights.context import Step
+from remanence.weights.hooks import overrides
+from remanence.weights.part import Part
 
 UNDISCLOSED = frozenset({"classes", "task ids", "task ids at test time"})
 """What a loop of one's own does not tell."""
@@ -83,6 +85,41 @@ def joined(steps: Sequence[Step], make: Callable[[Batch], Step]) -> Step:
     return step
 
 
+def gradients_of(terms: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
+    """The gradient of the sum of some terms for every parameter; the graph is kept."""
+    found = torch.autograd.grad(torch.stack(list(terms)).sum(), list(parameters), retain_graph=True, allow_unused=True)
+    return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
+
+
+def add_gradients(gathered: Sequence[tuple[Tensor, ...]], parameters: Sequence[nn.Parameter]) -> None:
+    """Add the mean of gradients that were gathered over forward passes to ``.grad``."""
+    if not gathered:
+        return
+    share = 1 / len(gathered)
+    for place, parameter in enumerate(parameters):
+        total = gathered[0][place]
+        if share < 1:
+            total = torch.stack([found[place] for found in gathered]).sum(0).mul_(share)
+        parameter.grad = total if parameter.grad is None else parameter.grad + total
+
+
+def before_step(
+    args: tuple[Any, ...], kwargs: dict[str, Any], act: Callable[[], None]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Act before an optimizer's step, or, where the step computes the gradients itself, right after it did."""
+    inner = kwargs.get("closure") if "closure" in kwargs else (args[1] if len(args) > 1 else None)
+    if inner is None:
+        act()
+        return None
+
+    def closure() -> Any:
+        value = inner()
+        act()
+        return value
+
+    return (args[0], closure, *args[2:]), {key: value for key, value in kwargs.items() if key != "closure"}
+
+
 def without_data(index: int) -> Experience:
     return Experience(index, MissingExamples())
 
@@ -112,6 +149,8 @@ def refuse(parts: Sequence[Part], optimizer: torch.optim.Optimizer) -> None:
         for hook, why in (
             ("batch_sampler", "the order of batches is your loop's"),
             ("lr_multiplier", "the learning rates are your optimizer's"),
+            ("lr_schedule", "the learning rates are your optimizer's"),
+            ("before_training", "the data of an experience comes after it began"),
         ):
             if overrides(part, hook):
                 raise Unsupported(f"{name} uses the hook {hook}, which attach cannot serve, as {why}: use a Trainer")

@@ -27,7 +27,7 @@ from remanence.request import Removal, Request
 from remanence.state import load_tensors
 from remanence.streams.experience import Examples, Experience, Rows
 from remanence.update import Update
-from remanence.weights.part import Batch
+from remanence.weights.batch import Batch
 from remanence.weights.trainer import Trainer
 
 
@@ -152,7 +152,7 @@ class Joint(Trainer):
         load_tensors(self.model, self.initial.state_dict(), self.device)
         self.optimizer = self._make_optimizer()
         if self._context.classification and len(self.kept):
-            self._add_classes(list(dict.fromkeys(self.kept.targets.tolist())))
+            self._context.add_classes(list(dict.fromkeys(self.kept.targets.tolist())))
             for task, labels in self.tasks_seen.items():
                 self.model.head.assign(task, [label for label in labels if label in self.model.classes])
 
@@ -161,7 +161,7 @@ class Joint(Trainer):
         mine = self._retraining = object()
         total = -(-len(self.kept) // self.training_settings.batch_size) * self.training_settings.epochs
         for update in self._main(Experience(0, AllData(self.kept))):
-            if self._cursor.k == total:  # only now do the answers know the new rows
+            if self._context.cursor.k == total:  # only now do the answers know the new rows
                 update = replace(update, examples=len(self.kept) - self.trained)
                 self.trained, self.previous = len(self.kept), None
             yield update
@@ -186,16 +186,16 @@ class Joint(Trainer):
         count = int(gone.sum())
         if count:
             # Rows of a retraining under way count as trained: it is finished here, on what is left.
-            under_way = self._cursor.stage == "main"
+            under_way = self._context.cursor.stage == "main"
             learned = len(gone) if under_way else self.trained
             self.trained = learned - int(gone[:learned].sum())
             self.kept.drop(gone)
             self._renew()
             self.previous = None
-            self._cursor.k, yielded = 0, self._cursor.yielded
+            self._context.cursor.k, yielded = 0, self._context.cursor.yielded
             for _ in self._retrain():
                 pass
-            self._cursor.yielded = yielded
+            self._context.cursor.yielded = yielded
         places: dict[str, Removal] = {"rehearsal": "removed", "weights": "removed"}
         return places, count, "retrained from the initial weights on the rows that are left"
 

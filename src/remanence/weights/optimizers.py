@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from remanence.errors import UsageError
+
 
 class SGD:
     """Stochastic gradient descent with the arithmetic, groups and state of ``torch.optim.SGD``.
@@ -127,3 +129,13 @@ def set_rates(optimizer: Optimizer, factor: float) -> None:
     """Set every group's learning rate to a factor of its base."""
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * factor
+
+
+def clear(optimizer: Optimizer, named: Mapping[str, nn.Parameter], entries: Mapping[str, Tensor]) -> None:
+    """Set to zero what is kept for some entries: masks by name, of a parameter's shape or broadcasting to it."""
+    for name, mask in entries.items():
+        if name not in named:
+            raise UsageError(f"moments of {name!r} were to be cleared, which the optimizer does not move")
+        for value in optimizer.state.get(named[name], {}).values():
+            if isinstance(value, Tensor) and value.dim():
+                value.masked_fill_(mask.to(value.device), 0)

@@ -27,7 +27,9 @@ def _trainer(
         chosen_by_budget = recipe.budget is not None and "size" not in recipe.settings.get(card.name, {})
         if chosen_by_budget and hasattr(part, "memory"):
             part.memory.elastic = True
-    return Trainer(model, parts, task=kind, budget=recipe.budget, seed=recipe.seed, **recipe.training)
+    return Trainer(
+        model, parts, task=kind, budget=recipe.budget, seed=recipe.seed, shape=recipe.shape, **recipe.training
+    )
 
 
 def _small(cards: Sequence[Card], folder: Path) -> Small:

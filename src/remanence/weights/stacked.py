@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from remanence import schedules
 from remanence.answer import Answer
 from remanence.errors import Diverged, Unsupported
 from remanence.learner import Learner
@@ -22,8 +23,10 @@ from remanence.models.stacked import StackedModel
 from remanence.streams.experience import Experience
 from remanence.update import Update
 from remanence.weights import optimizers
-from remanence.weights.part import BatchSampler, Part
-from remanence.weights.stacked_part import StackedBatch, StackedContext, StackedPart, StackedStep, stack_parts
+from remanence.weights.hooks import overrides
+from remanence.weights.part import Part
+from remanence.weights.stacked_part import StackedBatch, StackedContext, StackedPart, StackedStep
+from remanence.weights.stacking import stack_parts
 from remanence.weights.trainer import Trainer
 
 
@@ -85,20 +88,9 @@ class StackedTrainer:
                     "the stream does not tell the classes of an experience, so the seeds' heads would grow at "
                     "different updates: run the seeds one by one"
                 )
-            learner._enter(own, 0)
-            learner._context.experience = own.index
-        yield from self._in_turn("before_experience", each)
-        for learner, own in zip(self._learners, each, strict=True):
-            learner._open(own)
-            learner._cursor.stage = "main"
+        yield from self._in_turn([learner.open(own) for learner, own in zip(self._learners, each, strict=True)])
         yield from self._main(each)
-        for learner in self._learners:
-            cursor = learner._cursor
-            cursor.stage, cursor.part, cursor.k = "end", 0, 0
-        yield from self._in_turn("after_experience", each)
-        for learner in self._learners:
-            learner.enforce_budget()
-            learner._cursor.stage = "done"
+        yield from self._in_turn([learner.close(own) for learner, own in zip(self._learners, each, strict=True)])
 
     def learn(self, experience: Experience | Sequence[Experience]) -> StackedTrainer:
         """Learn a whole experience."""
@@ -106,15 +98,12 @@ class StackedTrainer:
             pass
         return self
 
-    def _in_turn(self, hook: str, each: Sequence[Experience]) -> Iterator[list[Update | None]]:
-        generators = [
-            learner._guarded(learner._in_turn(hook, own)) for learner, own in zip(self._learners, each, strict=True)
-        ]
+    def _in_turn(self, generators: Sequence[Iterator[Update]]) -> Iterator[list[Update | None]]:
         for updates in zip_longest(*generators):
             yield list(updates)
 
     def _main(self, each: Sequence[Experience]) -> Iterator[list[Update | None]]:
-        samplers = [self._batch_sampler(learner, own) for learner, own in zip(self._learners, each, strict=True)]
+        samplers = [learner.sampler(own) for learner, own in zip(self._learners, each, strict=True)]
         if len({len(sampler) for sampler in samplers}) > 1:
             rows = sorted({len(own.examples) for own in each})
             raise Unsupported(f"the seeds' experiences have {rows} rows: stack seeds whose experiences are of one size")
@@ -122,31 +111,23 @@ class StackedTrainer:
         self._stack()
         model, optimizer = self._ready()
         context = StackedContext({n: p for n, p in model.parameters.items() if p.requires_grad}, each[0].index)
-        contexts = [learner._context for learner in self._learners]
-        cosine = self._learners[0].training_settings.schedule == "cosine"
+        contexts = [learner.context for learner in self._learners]
+        falls = schedules.named(self._learners[0].training_settings.schedule)
         try:
             for k in range(total):
                 for own in contexts:
                     own.where, own.k = "main", k
                 context.k = k
-                if cosine:
-                    optimizers.set_rates(optimizer, 0.5 * (1 + math.cos(math.pi * k / total)))
+                if falls is not None:
+                    optimizers.set_rates(optimizer, falls(k, total))
                 batch = _cut(each, [sampler[k] for sampler in samplers], self._learners[0].device)
                 step = StackedStep(context, contexts, batch, k, total)
                 updates = self._update(step, model, optimizer)
                 for learner in self._learners:
-                    learner._cursor.k += 1
-                    learner._cursor.yielded += 1
-                    object.__setattr__(learner, "seen", learner.seen + step.batch.fresh)
+                    learner.advance(step.batch.fresh)
                 yield updates
         finally:
             self._unstack()
-
-    def _batch_sampler(self, learner: Trainer, experience: Experience) -> BatchSampler:
-        sampler = learner._batch_sampler(experience)
-        for part in learner._parts:
-            sampler = part.batch_sampler(sampler, learner._context, experience)
-        return sampler
 
     def _update(self, step: StackedStep, model: StackedModel, optimizer: optimizers.Optimizer) -> list[Update | None]:
         for part in self._parts:
@@ -205,12 +186,12 @@ class StackedTrainer:
         settings = learners[0].training_settings.model_dump()
         for group in learners[0].optimizer.param_groups:
             mine = {id(parameter) for parameter in group["params"]}
-            names = [name for name, parameter in learners[0]._trainable.items() if id(parameter) in mine]
+            names = [name for name, parameter in learners[0].context.moved.items() if id(parameter) in mine]
             grouped.append((group["base"] / settings["lr"], {name: model.parameters[name] for name in names}))
         optimizer = optimizers.make(settings, grouped)
-        kept = [learner._optimizer_tensors() for learner in learners]
+        kept = [optimizers.tensors(learner.optimizer, learner.context.moved) for learner in learners]
         optimizers.put(optimizer, model.parameters, _stacked_state(kept))
-        places = zip(*(learner._parts for learner in learners), strict=True)
+        places = zip(*(learner.parts for learner in learners), strict=True)
         self._parts = [stacked for parts in places if (stacked := stack_parts(parts)) is not None]
         if model.batched and optimizers.is_plain(optimizer) and not any(map(_needs_gradients, self._parts)):
             for factor, named in grouped:
@@ -227,7 +208,7 @@ class StackedTrainer:
         state = optimizers.tensors(optimizer, model.parameters)
         for number, learner in enumerate(self._learners):
             own = {key: value[number] if value.dim() else value for key, value in state.items()}
-            optimizers.put(learner.optimizer, learner._trainable, own)
+            optimizers.put(learner.optimizer, learner.context.moved, own)
 
     def _unstack(self) -> None:
         self._give_back()
@@ -253,7 +234,7 @@ class StackedTrainer:
     def predict(self, x: Tensor, task: int | None = None) -> list[Answer]:
         """What every seed answers to the same questions (n, *shape)."""
         first = self._learners[0]
-        if any(type(part).on_scores is not Part.on_scores for part in first._parts):
+        if any(isinstance(part, Part) and overrides(part, "on_scores") for part in first.parts):
             return [learner.predict(x, task) for learner in self.learners()]
         model = self._model or StackedModel([learner.model for learner in self._learners])
         with torch.no_grad():

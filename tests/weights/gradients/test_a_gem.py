@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.errors import NeedsError, UsageError
+from remanence.weights.batch import Batch
 from remanence.weights.gradients import gem
 from remanence.weights.gradients.a_gem import project
-from remanence.weights.part import Batch
 
 
 @settings(deadline=None, max_examples=60)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 import remanence as rm
 from remanence.errors import NeedsError, UsageError
 from remanence.request import Request
+from remanence.weights.batch import Batch
+from remanence.weights.context import Step
 from remanence.weights.gradients.episodic import EpisodicMemory, flat_gradient, memory_gradient
 from remanence.weights.gradients.gem import project
-from remanence.weights.part import Batch, Step
 
 
 def by_active_sets(g, a):
@@ -108,11 +109,11 @@ def after(experiences, **given_settings):
 
 def test_no_step_opposes_a_remembered_task():
     learner, handed = after(2, margin=0.0)
-    part, context = learner.parts[0], learner._context
+    part, context = learner.parts[0], learner.context
     rows = handed[2].examples.span(0, 10)
-    learner._add_classes([4, 5])
+    learner.context.add_classes([4, 5])
     step = Step(context, handed[2], Batch(rows.x, rows.y, rows.ids, 10), 0, 1)
-    learner._forward(step)
+    learner._loop.forward(step)
     learner._objective(step).backward()
     before = flat_gradient(context)
     earlier = [memory_gradient(step, part.memory.batch(part.memory.slots_of(task))) for task in (0, 1)]

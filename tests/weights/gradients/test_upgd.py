@@ -27,12 +27,12 @@ def test_steps_equal_the_formula(scope, protecting):
     stream = rm.streams.split("digits", experiences=5)
     learner = make(stream, scope=scope, protecting=protecting, noise=0.0, shrinkage=0.2, memory_of_utility=0.9)
     experience = next(stream.experiences())
-    learner._add_classes([0, 1])
-    twin = {name: p.detach().clone() for name, p in learner._named().items()}
+    learner.context.add_classes([0, 1])
+    twin = {name: p.detach().clone() for name, p in learner.model.named_parameters()}
     traces = {name: torch.zeros_like(p) for name, p in twin.items()}
     updates = learner.steps(experience)
     for k in range(4):
-        rows = experience.examples.cut(learner._batch_sampler(experience)[k])
+        rows = experience.examples.cut(learner.sampler(experience)[k])
         leaves = {name: value.clone().requires_grad_() for name, value in twin.items()}
         scores = torch.func.functional_call(learner.model, leaves, (rows.x,))
         loss = torch.nn.functional.cross_entropy(scores, rows.y)
@@ -51,7 +51,7 @@ def test_steps_equal_the_formula(scope, protecting):
                     flat[i, j] = (1 - 0.05 * 0.2) * flat[i, j] - 0.05 * gate * slope[i, j]
             twin[name] = flat.reshape_as(value)
         next(updates)
-        for name, parameter in learner._named().items():
+        for name, parameter in learner.model.named_parameters():
             torch.testing.assert_close(parameter.detach(), twin[name], rtol=1e-4, atol=1e-6)
 
 
@@ -61,8 +61,8 @@ def test_without_noise_gate_and_shrinkage_it_is_plain_descent():
     experience = next(stream.experiences())
     plain.learn(experience)
     learner.learn(experience)
-    for name, parameter in plain._named().items():
-        torch.testing.assert_close(learner._named()[name], parameter, rtol=1e-4, atol=1e-6)
+    for name, parameter in plain.model.named_parameters():
+        torch.testing.assert_close(dict(learner.model.named_parameters())[name], parameter, rtol=1e-4, atol=1e-6)
 
 
 def test_noise_reaches_the_useless_most():

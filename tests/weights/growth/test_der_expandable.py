@@ -20,7 +20,7 @@ def at_stage_two(experience=1):
         learner.learn(earlier)
     updates = learner.steps(everything[experience])
     for _ in updates:
-        if any("classifier" in mark for mark in learner._cursor.marks):
+        if any("classifier" in mark for mark in learner.context.cursor.marks):
             return learner, updates
     raise RuntimeError("there was no classifier stage")
 

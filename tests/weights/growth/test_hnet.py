@@ -73,7 +73,7 @@ def test_the_penalty_adds_its_gradient_by_hand():
         next(updates)
     body, previous = learner.model.body, learner.previous.body
     learner.optimizer.zero_grad()
-    step = type("Step", (), {"model": learner.model, "context": learner._context})
+    step = type("Step", (), {"model": learner.model, "context": learner.context})
     for parameter in body.parameters():
         parameter.grad = torch.zeros_like(parameter)
     part.on_gradient(step)

@@ -25,7 +25,7 @@ def test_older_blocks_never_change_and_the_newest_starts_as_a_copy():
     first = copy.deepcopy(learner.model.body.blocks[0].state_dict())
     row = learner.model.head.weight.detach().clone()
     learner._enter(list(STREAM.experiences())[1], 0)
-    learner.parts[0].before_experience(learner._context, list(STREAM.experiences())[1])
+    learner.parts[0].before_experience(learner.context, list(STREAM.experiences())[1])
     body, head = learner.model.body, learner.model.head
     assert len(body.blocks) == 2
     for name, value in body.blocks[1].state_dict().items():

@@ -101,7 +101,7 @@ def test_an_expert_does_not_answer_a_class_that_it_never_saw():
     everything = list(rm.streams.split("digits", experiences=5).experiences())
     learner.learn(everything[0])
     learner.model.head.add()
-    learner._add_classes([77])
+    learner.context.add_classes([77])
     assert learner.model.head.weights[0][-1].tolist() == [0.0] * 16 + [-10.0]
     assert learner.model.head.weights[1][-1].abs().max() <= 0.25
 

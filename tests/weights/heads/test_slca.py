@@ -23,7 +23,7 @@ def test_each_class_is_kept_as_mean_and_covariance_of_its_features():
     learner = learned(1)
     part = learner.parts[0]
     rows = next(STREAM.experiences()).examples.span(0, 10_000)
-    features = learner._features(rows.x).double()
+    features = learner.features(rows.x).double()
     for place, label in enumerate(part.labels.tolist()):
         mine = features[rows.y == label]
         covariance = (mine - mine.mean(0)).T @ (mine - mine.mean(0)) / (len(mine) - 1) + 1e-4 * torch.eye(12)
@@ -66,7 +66,7 @@ def test_the_body_is_slow_from_the_second_experience_or_at_once():
             assert rates == ({0.1} if index == 0 and not pretrained else {0.1, 0.001})
             if index == 1:
                 break
-            learner._cursor.stage = "done"
+            learner.context.cursor.stage = "done"
 
 
 def test_the_alignment_moves_the_head_alone_and_is_taken_back():
@@ -77,7 +77,7 @@ def test_the_alignment_moves_the_head_alone_and_is_taken_back():
     for name, value in unaligned.items():
         assert torch.equal(value, aligned[name]) is name.startswith("body."), name
     learner._enter(list(STREAM.experiences())[2], 0)
-    learner.parts[0].before_experience(learner._context, list(STREAM.experiences())[2])
+    learner.parts[0].before_experience(learner.context, list(STREAM.experiences())[2])
     for name, value in unaligned.items():
         assert torch.equal(value, learner.model.state_dict()[name]), name
 

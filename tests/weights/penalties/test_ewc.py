@@ -8,8 +8,8 @@ import torch
 import remanence as rm
 from remanence.errors import NeedsError, UsageError
 from remanence.request import Request
-from remanence.weights.part import PerParameter
 from remanence.weights.penalties.ewc import quadratic
+from remanence.weights.per_parameter import PerParameter
 
 
 def make(stream, **settings):
@@ -46,7 +46,7 @@ def test_separate_equals_one_quadratic_of_summed_statistics():
     experiences = list(stream.experiences())
     for experience in experiences[:3]:
         learner.learn(experience)
-    part, named = learner.parts[0], learner._named()
+    part, named = learner.parts[0], dict(learner.model.named_parameters())
     assert len(part.importances) == len(part.anchors) == 3
     mine = torch.autograd.grad(part.loss(_Step(named)), list(named.values()))
     for (name, parameter), gradient in zip(named.items(), mine, strict=True):
@@ -72,11 +72,13 @@ def test_online_decays_and_keeps_one_pair():
     assert len(part.importances) == 1
     from remanence.weights.penalties.fisher import diagonal_fisher
 
-    fresh = diagonal_fisher(learner.model, learner._named(), experiences[1].examples.chunks(256), "true")
+    fresh = diagonal_fisher(
+        learner.model, dict(learner.model.named_parameters()), experiences[1].examples.chunks(256), "true"
+    )
     head = torch.zeros_like(fresh["head.weight"])
     head[: len(first["head.weight"])] = first["head.weight"]
     torch.testing.assert_close(part.importances[0]["head.weight"], 0.5 * head + fresh["head.weight"])
-    for name, parameter in learner._named().items():
+    for name, parameter in learner.model.named_parameters():
         assert torch.equal(part.anchors[0][name], parameter)
 
 
@@ -85,7 +87,7 @@ def test_what_grows_is_not_held():
     learner = make(stream)
     experiences = list(stream.experiences())
     learner.learn(experiences[0])
-    learner._add_classes([7, 8])
+    learner.context.add_classes([7, 8])
     assert learner.parts[0].importances[0]["head.weight"].shape == learner.model.head.weight.shape
     assert learner.parts[0].importances[0]["head.weight"][2:].abs().sum() == 0
 
@@ -101,7 +103,7 @@ def test_a_strong_penalty_holds_what_matters():
         importances = {n: v.clone() for n, v in part.importances[0].items() if n.startswith("body")}
         anchors = {n: v.clone() for n, v in part.anchors[0].items()}
         learner.learn(experiences[1])
-        named = learner._named()
+        named = dict(learner.model.named_parameters())
         moved.append(sum(float((importances[n] * (named[n].detach() - anchors[n]) ** 2).sum()) for n in importances))
     assert moved[1] < 0.5 * moved[0]
 

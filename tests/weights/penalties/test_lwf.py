@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.errors import NeedsError, UsageError
-from remanence.weights.part import Batch, Step
+from remanence.weights.batch import Batch
+from remanence.weights.context import Step
 from remanence.weights.penalties.lwf import distillation, groups
 
 
@@ -36,12 +37,12 @@ def learned(task_ids=False, experiences=2, **given_settings):
 
 def step_of(learner, experience):
     rows = experience.examples.span(0, 10)
-    learner._context.forwards = 0
+    learner.context.forwards = 0
     batch = Batch(rows.x, rows.y, rows.ids, 10)
     for rehearse in learner._hooks["rehearse"]:
-        batch = rehearse(batch, learner._context)
-    step = Step(learner._context, experience, batch, 0, 1)
-    learner._forward(step)
+        batch = rehearse(batch, learner.context)
+    step = Step(learner.context, experience, batch, 0, 1)
+    learner._loop.forward(step)
     return step
 
 
@@ -56,7 +57,7 @@ def test_only_old_classes_are_held_and_the_extra_pass_is_counted():
     scores = step.scores.detach().requires_grad_()
     step.scores = scores
     learner.parts[0].loss(step).backward()
-    assert learner._context.forwards == 10
+    assert learner.context.forwards == 10
     assert scores.grad[:, :2].abs().sum() > 0
     assert scores.grad[:, 2:].abs().sum() == 0
     assert learner.previous.classes == [0, 1]
@@ -86,7 +87,7 @@ def test_rows_of_new_classes_compete_among_those_named(among):
 
 def test_where_no_class_is_new_all_compete():
     learner, handed = learned(experiences=1)
-    learner._boundary()
+    learner.mark_boundary()
     assert step_of(learner, handed[0]).batch.mask is None
     assert learner.parts[0].loss(step_of(learner, handed[0])) is not None
 

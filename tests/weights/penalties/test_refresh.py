@@ -7,7 +7,7 @@ import torch
 
 import remanence as rm
 from remanence.errors import NeedsError, UsageError
-from remanence.weights.part import Batch
+from remanence.weights.batch import Batch
 from remanence.weights.penalties.refresh import ascent
 
 
@@ -22,7 +22,7 @@ def make(name="er+refresh", **given_settings):
 def test_unlearning_raises_the_loss_of_the_new_rows_by_the_formula():
     learner, experiences = make("naive+refresh", noise=0.0, damping=5.0)
     learner.learn(experiences[0])
-    part, named = learner.parts[1], learner._named()
+    part, named = learner.parts[1], dict(learner.model.named_parameters())
     rows = experiences[0].examples.span(0, 10)
     loss = torch.nn.functional.cross_entropy(learner.model(rows.x), rows.y)
     gradients = torch.autograd.grad(loss, list(named.values()))
@@ -31,7 +31,7 @@ def test_unlearning_raises_the_loss_of_the_new_rows_by_the_formula():
         assert float(part.importances[name].max()) > 0
         expected[name] = p.detach() + 1e-3 * (p.detach().norm() / g.norm()) * g / (1 + 5.0 * part.importances[name])
     state = torch.default_generator.get_state()
-    part.rehearse(Batch(rows.x, rows.y, rows.ids, 10), learner._context)
+    part.rehearse(Batch(rows.x, rows.y, rows.ids, 10), learner.context)
     assert torch.equal(state, torch.default_generator.get_state())
     for name, p in named.items():
         torch.testing.assert_close(p.detach(), expected[name], rtol=1e-5, atol=1e-7)

@@ -35,9 +35,9 @@ def test_what_is_held_is_what_a_loop_over_rows_would_hold(size, batch, lengths):
     seen = 0
     for index, length in enumerate(lengths):
         experience = Experience(index, rows(length, index))
-        sampler = learner._batch_sampler(experience)
+        sampler = learner.sampler(experience)
         for k, _ in enumerate(learner.steps(experience)):
-            context = learner._context
+            context = learner.context
             assert (context.experience, context.k) == (index, k)
             numbers = torch.rand(len(sampler[k]), generator=context.generator("reservoir"), dtype=torch.float64)
             for row, number in zip(sampler[k].tolist(), numbers.tolist(), strict=True):
@@ -76,9 +76,9 @@ def test_an_update_learns_new_and_remembered_rows_in_one_mean():
     memory, model = part.memory, learner.model
     kept = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
     x, y, ids = memory.x.clone(), memory.y.clone(), memory.ids.clone()
-    new = learner._batch_sampler(Experience(0, examples))[3]
-    learner._context.k = 3
-    slots = memory.draw(7, learner._context.generator("rehearse"))
+    new = learner.sampler(Experience(0, examples))[3]
+    learner.context.k = 3
+    slots = memory.draw(7, learner.context.generator("rehearse"))
     assert set(ids[slots].tolist()).isdisjoint((new + 1000).tolist())
     inputs, labels = torch.cat([examples.x[new], x[slots]]), torch.cat([examples.y[new], y[slots]])
     scores = torch.func.functional_call(model, kept, (inputs,))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import remanence as rm
-from remanence.weights.part import Batch
+from remanence.weights.batch import Batch
 from remanence.weights.replay.herding import Exemplars, herd
 
 
@@ -69,5 +69,5 @@ def test_every_exemplar_passes_once_an_epoch():
     learner = rm.make("memo", rm.streams.split("digits", experiences=5), size=30)
     memory = filled(30, [7, 7])
     for epoch in range(2):
-        seen = torch.cat([memory.share(epoch * 9 + k, 9, learner._context) for k in range(9)])
+        seen = torch.cat([memory.share(epoch * 9 + k, 9, learner.context) for k in range(9)])
         assert sorted(seen.tolist()) == list(range(14))

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remanence.weights.part import Batch
+from remanence.weights.batch import Batch
 from remanence.weights.replay.memory import Memory
 
 

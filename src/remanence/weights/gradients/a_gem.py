@@ -15,7 +15,7 @@ from torch import Tensor
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.weights.context import Context
+from remanence.weights.context import Context, Step
 from remanence.weights.gradients.episodic import (
     EpisodicMemory,
     flat_gradient,
@@ -23,7 +23,7 @@ from remanence.weights.gradients.episodic import (
     put_gradient,
     task_of,
 )
-from remanence.weights.part import Part, Step
+from remanence.weights.part import Part
 
 
 @system(

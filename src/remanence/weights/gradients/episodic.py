@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from remanence.streams.experience import Experience
-from remanence.weights.context import Context
+from remanence.weights.batch import Batch
+from remanence.weights.context import Context, Step
 from remanence.weights.objective import plain_objective
-from remanence.weights.part import Batch, Step
 from remanence.weights.replay.memory import Memory
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.weights.context import Context
-from remanence.weights.part import Part, PerParameter, Step
+from remanence.weights.context import Context, Step
+from remanence.weights.part import Part
+from remanence.weights.per_parameter import PerParameter
 
 
 @system(

@@ -19,8 +19,9 @@ from remanence.hyperparameters import validated
 from remanence.randomness import derive
 from remanence.registry import Paper, system
 from remanence.streams.experience import Experience
-from remanence.weights.context import Context
-from remanence.weights.part import Batch, BatchSampler, Part, Step
+from remanence.weights.batch import Batch, BatchSampler
+from remanence.weights.context import Context, Step
+from remanence.weights.part import Part
 
 
 @system(

@@ -20,10 +20,11 @@ from remanence.registry import Paper, system
 from remanence.request import Removal, Request
 from remanence.streams.experience import Experience
 from remanence.update import Update
-from remanence.weights.context import Context
+from remanence.weights.batch import Batch, BatchSampler
+from remanence.weights.context import Context, Step
 from remanence.weights.growth.expansion import add_block, drop_auxiliary, expandable, is_older_block
 from remanence.weights.objective import plain_objective
-from remanence.weights.part import Batch, BatchSampler, Part, Step
+from remanence.weights.part import Part
 from remanence.weights.replay.herding import Exemplars
 
 

@@ -22,8 +22,8 @@ from remanence.models.heads import Head
 from remanence.randomness import generator
 from remanence.registry import Paper, system
 from remanence.streams.experience import Experience
-from remanence.weights.context import Context
-from remanence.weights.part import Part, Step
+from remanence.weights.context import Context, Step
+from remanence.weights.part import Part
 
 
 class Generated(nn.Module):

@@ -21,9 +21,10 @@ from remanence.registry import Paper, system
 from remanence.request import Removal, Request
 from remanence.streams.experience import Experience
 from remanence.update import Update
-from remanence.weights.context import Context
+from remanence.weights.batch import Batch
+from remanence.weights.context import Context, Step
 from remanence.weights.objective import plain_objective
-from remanence.weights.part import Batch, Part, Step
+from remanence.weights.part import Part
 
 
 @system(

@@ -21,9 +21,9 @@ from remanence.randomness import generator
 from remanence.registry import Paper, system
 from remanence.streams.experience import Experience
 from remanence.update import Update
-from remanence.weights.context import Context
+from remanence.weights.context import Context, Step
 from remanence.weights.objective import plain_objective
-from remanence.weights.part import Part, Step
+from remanence.weights.part import Part
 
 
 class Keys(nn.Module):

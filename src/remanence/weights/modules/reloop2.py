@@ -17,8 +17,8 @@ from remanence.hyperparameters import validated
 from remanence.randomness import generator
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.weights.context import Context
-from remanence.weights.part import Part, Step
+from remanence.weights.context import Context, Step
+from remanence.weights.part import Part
 
 LARGEST = 2.0**20
 """The weight of a new row up to which it may grow before the sums are scaled back."""

@@ -19,9 +19,10 @@ from remanence.registry import Paper, system
 from remanence.request import Removal, Request
 from remanence.streams.experience import Chosen, Examples, Experience
 from remanence.update import Update
-from remanence.weights.context import Context
-from remanence.weights.part import Part, PerParameter, Step
+from remanence.weights.context import Context, Step
+from remanence.weights.part import Part
 from remanence.weights.penalties.fisher import diagonal_fisher
+from remanence.weights.per_parameter import PerParameter
 
 
 @system(
@@ -178,10 +179,8 @@ def quadratic(
     named: dict[str, nn.Parameter], importances: PerParameter, anchors: PerParameter, strength: float
 ) -> Tensor:
     """strength / 2 · Σ F (θ − θ*)² over the parameters that both stores hold."""
-    names = [name for name in named if name in importances]
-    return _Quadratic.apply(  # type: ignore[no-any-return, no-untyped-call]
-        strength, [importances[n] for n in names], [anchors[n] for n in names], *(named[n] for n in names)
-    )
+    parameters, weights = importances.matching(named)
+    return _Quadratic.apply(strength, weights, anchors.matching(named)[1], *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Quadratic(torch.autograd.Function):

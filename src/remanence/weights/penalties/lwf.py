@@ -18,8 +18,9 @@ from torch.nn.functional import cross_entropy
 from remanence.hyperparameters import validated
 from remanence.models.heads import Head
 from remanence.registry import Paper, system
-from remanence.weights.context import Context
-from remanence.weights.part import Batch, Part, Step
+from remanence.weights.batch import Batch
+from remanence.weights.context import Context, Step
+from remanence.weights.part import Part
 
 
 @system(
@@ -101,12 +102,12 @@ class LWF(Part):
         previous, fresh = step.context.previous, step.batch.fresh
         if previous is None or not fresh or not self.strength:
             return None
-        step.context.count(forwards=fresh)
-        with torch.no_grad():
-            old = previous(step.x[:fresh], step.batch.entry)
+        found = step.previous(fresh)
+        if found is None:
+            return None
         total: Tensor | None = None
         for columns in groups(previous.head):
-            term = distillation(step.scores[:fresh, columns], old[:, columns], self.temperature)
+            term = distillation(step.scores[:fresh, columns], found.scores[:, columns], self.temperature)
             total = term if total is None else total + term
         return None if total is None else self.strength * total
 

@@ -19,10 +19,12 @@ from remanence.registry import Paper, system
 from remanence.request import Removal, Request
 from remanence.streams.experience import Experience, InMemory
 from remanence.update import Update
-from remanence.weights.context import Context
+from remanence.weights.batch import Batch
+from remanence.weights.context import Context, Step
 from remanence.weights.objective import plain_objective
-from remanence.weights.part import Batch, Part, PerParameter, Step
+from remanence.weights.part import Part
 from remanence.weights.penalties.fisher import diagonal_fisher
+from remanence.weights.per_parameter import PerParameter
 
 _NO_ROWS = InMemory(torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.int64))
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
-from remanence.weights.context import Context
-from remanence.weights.part import Batch, Step
+from remanence.weights.batch import Batch
+from remanence.weights.context import Context, Step
 from remanence.weights.replay.er import ER
 
 

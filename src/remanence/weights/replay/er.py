@@ -8,19 +8,19 @@ forward and backward passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.weights.context import Context
-from remanence.weights.part import Batch, Part, Step
+from remanence.weights.batch import Batch
+from remanence.weights.context import Context, Step
+from remanence.weights.part import Part
 from remanence.weights.replay.memory import Memory
-
-if TYPE_CHECKING:
-    from remanence.weights.stacked_part import StackedPart
+from remanence.weights.replay.stacked import StackedRehearsal
+from remanence.weights.stacked_part import StackedPart
 
 
 @system(
@@ -79,8 +79,6 @@ class ER(Part):
         self.rehearsed = rehearsed
 
     def stacked(self, parts: Sequence[Part]) -> StackedPart:
-        from remanence.weights.replay.stacked import StackedRehearsal
-
         return StackedRehearsal([part.memory for part in parts], self.rehearsed)
 
     def rehearse(self, batch: Batch, context: Context) -> Batch:

@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 
 from remanence.registry import Paper, system
+from remanence.weights.batch import Batch
 from remanence.weights.context import Context
-from remanence.weights.part import Batch
 from remanence.weights.replay.er import ER
 
 

@@ -18,8 +18,9 @@ from remanence.models.model import Model
 from remanence.registry import Paper, system
 from remanence.streams.experience import Experience
 from remanence.update import Update
+from remanence.weights.batch import Batch
 from remanence.weights.context import Context
-from remanence.weights.part import Batch, Part
+from remanence.weights.part import Part
 
 Modules = Literal["norms and head", "norms, head and first layer"]
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)

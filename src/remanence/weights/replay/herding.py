@@ -12,8 +12,8 @@ from torch.nn.functional import normalize
 from remanence.randomness import generator
 from remanence.streams.experience import Examples
 from remanence.update import Update
+from remanence.weights.batch import Batch
 from remanence.weights.context import Context
-from remanence.weights.part import Batch
 from remanence.weights.replay.memory import Memory
 
 

@@ -16,9 +16,8 @@ from pydantic import Field
 from remanence.hyperparameters import validated
 from remanence.registry import system
 from remanence.request import Removal, Request
-from remanence.weights.context import Context
+from remanence.weights.context import Context, Step
 from remanence.weights.objective import plain_objective
-from remanence.weights.part import Step
 from remanence.weights.replay.fpf import FPF, PAPER, Modules, forgetful
 from remanence.weights.replay.memory import Memory
 

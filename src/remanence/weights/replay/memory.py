@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from remanence.errors import UsageError
 from remanence.request import Request
-from remanence.weights.part import Batch
+from remanence.weights.batch import Batch
 
 
 class Memory(nn.Module):

@@ -82,7 +82,7 @@ class StackedMemory:
         for number, memory in enumerate(self.memories):
             memory.counts = list(self.counts)
             for name, column in self.columns.items():
-                memory._buffers[name] = column[number * self.size : (number + 1) * self.size].clone()
+                memory.register_buffer(name, column[number * self.size : (number + 1) * self.size].clone())
 
 
 class StackedRehearsal(StackedPart):
