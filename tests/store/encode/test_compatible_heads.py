@@ -11,7 +11,7 @@ from torch.nn import functional
 from remanence.errors import Diverged, StateError, UsageError
 from remanence.store.encode.compatible.bct import BCT
 from remanence.store.encode.compatible.bt2 import BT2
-from remanence.store.encode.compatible.head import SHARPNESS, EmbeddingHead, class_means, classification
+from remanence.store.encode.compatible.head import EmbeddingHead, class_means, classification
 from remanence.store.encode.compatible.oca import OCA
 from remanence.store.encode.compatible.rotation import Rotation
 
@@ -63,41 +63,6 @@ def test_a_rotation_begins_as_the_identity_and_its_gradient_is_the_numerical_one
     assert torch.allclose(rotation.generator.grad, -rotation.generator.grad.T)  # only the antisymmetric part counts
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.integers(1, 6), st.floats(0.1, 5), st.integers(0, 100))
-def test_nothing_of_the_good_vector_is_lost(extra, spread, seed):
-    """Inner products of merged vectors are those of the added numbers and the good vectors, whatever the turns."""
-    head = BT2(12, 6, extra=extra, spread=spread, new_dimension=7, hidden=16, seed=seed)
-    turned(head.turn_new, seed), turned(head.turn_old, seed + 1)
-    features = torch.randn(8, 12, generator=torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        vectors, (good, added) = head(features), head.parts(features)
-    expected = (added @ added.T + spread**2 * good @ good.T) / (1 + spread**2)
-    assert vectors.shape == (8, 7 + extra)
-    assert torch.allclose(vectors @ vectors.T, expected, atol=1e-4)
-
-
-def test_the_part_in_the_old_space_is_a_turn_of_the_added_numbers_and_some_of_the_good_ones():
-    head = built(BT2)
-    turned(head.turn_new, 1), turned(head.turn_old, 2)
-    features = torch.randn(5, 12, generator=torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        good, added = head.parts(features)
-        u = torch.cat([added, 2.0 * good @ head.turn_new.matrix().T], 1)
-        expected = functional.normalize(u[:, :6] @ head.turn_old.matrix().T, dim=1)
-        assert torch.allclose(head.to_old(head(features)), expected, atol=1e-5)
-
-
-def test_the_kept_vector_has_the_geometry_of_the_plain_one():
-    head = built(OCA)
-    turned(head.turn, 3)
-    features = torch.randn(6, 12, generator=torch.Generator().manual_seed(4))
-    with torch.no_grad():
-        plain, kept = head._plain(features), head(features)
-    assert torch.allclose(plain @ plain.T, kept @ kept.T, atol=1e-5)
-    assert not torch.allclose(plain, kept, atol=0.1)
-
-
 @pytest.mark.parametrize("kind", [BCT, BT2, OCA])
 def test_comparing_with_zeros_appended_to_old_vectors_ranks_as_comparing_in_the_old_space(kind, rows):
     features, _, old = rows
@@ -125,33 +90,6 @@ def test_a_trained_head_finds_new_classes_and_is_understood_by_the_old_vectors(k
     hits = [float((labels[scores.argmax(1)] == labels)[known].float().mean()) for scores in (held, stranger)]
     assert hits[0] > 0.9 and hits[1] < 0.6
     assert head.updates == (300 if kind is BT2 else 150)
-
-
-def test_what_each_loss_is_made_of(rows):
-    """Each written out again from its parts."""
-    features, labels, old = rows[0][:30], rows[1][:30], rows[2][:30]
-    means = class_means(rows[2], rows[1], 10)
-    classifier = torch.nn.Linear(9, 10, bias=False)
-
-    def entropy(vectors, weight):
-        logits = SHARPNESS * vectors @ weight.T
-        return (torch.logsumexp(logits, 1) - logits[range(30), labels]).mean()
-
-    bct = built(BCT, influence=3.0)
-    expected = entropy(bct(features), classifier.weight) + 3 * entropy(bct.to_old(bct(features)), means)
-    assert torch.allclose(bct._loss(features, labels, classifier, old, means, None), expected, atol=1e-4)
-    oca = built(OCA, alignment=0.5)
-    turned(oca.turn, 1)
-    expected = entropy(oca._plain(features), classifier.weight) + 0.5 * entropy(oca.to_old(oca(features)), means)
-    assert torch.allclose(oca._loss(features, labels, classifier, old, means, None), expected, atol=1e-4)
-    bt2 = built(BT2, match_new=2.0, influence=3.0, match_old=4.0)
-    turned(bt2.turn_old, 1)
-    classifier = torch.nn.Linear(6, 10, bias=False)
-    teacher = functional.normalize(torch.randn(30, 6, generator=torch.Generator().manual_seed(0)), dim=1)
-    good, held = bt2.parts(features)[0], bt2.to_old(bt2(features))
-    expected = entropy(good, classifier.weight) + 3 * entropy(held, means)
-    expected += 2 * (1 - (good * teacher).sum(1).mean()) + 4 * (1 - (held * old).sum(1).mean())
-    assert torch.allclose(bt2._loss(features, labels, classifier, old, means, teacher), expected, atol=1e-4)
 
 
 def test_class_means_are_directions_of_means():
