@@ -44,8 +44,8 @@ CLAIM = Experiment(
         "sliding-window": {"positions": "original"},
     },
     search={
-        "dynamic-kv": {"window": [8, 16]},
-        "snap-kv": {"window": [8, 16]},
+        "dynamic-kv": {"window": [1, 2, 4, 8, 16]},
+        "snap-kv": {"window": [1, 2, 4, 8, 16]},
     },
     beside=("pyramid", "sliding-window"),
     how=HOW_PROMPTS,
