@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from remanence.arena import trials
+from remanence.arena.search import made_up, tuning_streams
 from remanence.arena.trials import TrialStore
 from remanence.claims.engine import command, results
 from remanence.claims.engine.docs import index, page
@@ -209,3 +210,23 @@ def test_the_best_answer_without_looking_is_found_in_the_labels():
     assert 0.5 <= trivial(told, "accuracy") < 0.6
     assert trivial(stream, "online_accuracy") > 0.4  # classes come two at a time, so that the last label repeats
     assert trivial(permute("digits", experiences=2), "online_accuracy") < 0.2
+
+
+def test_an_audit_that_would_ask_the_same_again_is_not_run(tiny, at, tmp_path):
+    one = {
+        "stream": {"source": "digits", "scenarios": [["split", {"experiences": 5}]]},
+        "training": {"model": "linear"},
+        "search": {},
+    }
+    same = prove(tiny(**one), at=TrialStore(tmp_path), audit=True)
+    assert same.verdict == "shown" and same.grade == "shown at more bytes (not audited)"
+    assert same.audit.verdict == "not run" and "5 of 5 fresh seeds ask what the verdict was taken on" in same.audited
+    other = prove(tiny(), at=TrialStore(tmp_path), audit=True)
+    assert other.audit.verdict == "shown" and other.grade == "shown at more bytes"
+
+
+def test_settings_of_questions_made_up_by_the_seed_are_searched_on_other_questions():
+    cases = {"source": "cases", "scenarios": [["working", {"experiences": 2, "tasks": 5}]]}
+    assert made_up(cases) and not made_up({"source": "digits", "scenarios": []})
+    one, other = tuning_streams(cases, [1000, 1001])
+    assert [test.x.tolist() for test in one.tests] != [test.x.tolist() for test in other.tests]

@@ -18,6 +18,7 @@ from remanence.arena.tuning import SPARE_SEEDS, TUNE_SEEDS, Ask, Found, Settings
 from remanence.composition import compose
 from remanence.errors import BudgetError, UsageError
 from remanence.streams.experience import Stream
+from remanence.streams.sources import SOURCES
 from remanence.training import Training
 
 SHARE = 0.1
@@ -26,8 +27,20 @@ RANKS = frozenset({"accuracy", "average_incremental_accuracy", "online_accuracy"
 
 
 def tuning_streams(recipe: dict[str, Any], seeds: Sequence[int], share: float = SHARE) -> list[Stream]:
-    """The streams that settings are searched on: other orders, tested on training examples held out of them."""
-    return [streams.hold_out(streams.build(streams.with_seed(recipe, seed)), share, seed) for seed in seeds]
+    """The streams that settings are searched on: other orders, tested on training examples held out of them.
+
+    Streams of questions that are made up anew for each seed are taken whole: no other seed asks what they ask.
+    """
+    built = [(seed, streams.build(streams.with_seed(recipe, seed))) for seed in seeds]
+    if made_up(recipe):
+        return [stream for _, stream in built]
+    return [streams.hold_out(stream, share, seed) for seed, stream in built]
+
+
+def made_up(recipe: Mapping[str, Any]) -> bool:
+    """Whether the questions of a stream are drawn by its seed, so that each seed has data of its own."""
+    source = SOURCES.get(str(recipe["source"]))
+    return source is not None and source.rows == (0, 0)
 
 
 class StreamSearch:
@@ -79,7 +92,7 @@ class StreamSearch:
             budget,
         )
         self.by = metric if metric in RANKS else "accuracy"
-        self.share, self.at = share, at or TrialStore()
+        self.share, self.at = 0.0 if made_up(recipe) else share, at or TrialStore()
         self.seconds = 0.0
         self._faces: dict[int, Stream] = {}
         self.tuning = Tuning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ class _Face:
     tests: int
     order: tuple[tuple[int, ...], ...]
     trivial: float | None
+    digest: str
 
 
 class Comparison:
@@ -85,12 +87,24 @@ class Comparison:
             problem=problem,
         )
 
+    def stale(self, seeds: list[int], fresh: list[int]) -> str:
+        """Why other seeds would ask nothing new, ``""`` where they do: folds and parts of few questions are soon used up."""
+        seen = {self._face(seed).digest for seed in seeds}
+        again = [seed for seed in fresh if self._face(seed).digest in seen]
+        if not again:
+            return ""
+        return (
+            f"{len(again)} of {len(fresh)} fresh seeds ask what the verdict was taken on: this stream has no other data"
+        )
+
     def protocol(self, seeds: list[int], found: Mapping[str, Found], given: Measurement) -> dict[str, str]:
         """How it was measured."""
         claim, first = self.claim, self._face(seeds[0])
         scenarios = ", ".join(f"{name} {options}" if options else name for name, options in self.recipe["scenarios"])
         told = ", ".join(sorted(first.stream.disclosure.disclosed())) or "nothing"
-        where = f"on {found[claim.system].share:.0%} of the training examples, held out; {self._orders(seeds)}"
+        share = found[claim.system].share
+        held = f"on {share:.0%} of the training examples, held out" if share else "on data drawn for these seeds alone"
+        where = f"{held}; {self._orders(seeds)}"
         if self.budget is not None:
             outside = [label for label in claim.labels if given.settings[label]["budget"] is None]
             held = f"{format_bytes(self.budget)} for each, kept after every experience"
@@ -193,6 +207,7 @@ class Comparison:
                 sum(len(test.y) for test in stream.tests),
                 _order(stream),
                 trivial(stream, self.level),
+                _digest(stream),
             )
         return self._faces[seed]
 
@@ -254,6 +269,18 @@ def _bytes(results: list[Result]) -> dict[str, int]:
 
 def _counts(results: list[Result]) -> dict[str, int]:
     return {name: round(statistics.fmean(result.updates[name] for result in results)) for name in COUNTS}
+
+
+def _digest(stream: streams.Stream) -> str:
+    """What tells the data of two streams apart: what is learned, in its order, and what is asked."""
+    found = hashlib.blake2b(digest_size=16)
+    for segment in stream.segments:
+        found.update(segment.examples.labels().numpy().tobytes())
+        found.update(segment.examples.span(0, 1).x.numpy().tobytes())
+    for test in stream.tests:
+        found.update(test.x.numpy().tobytes())
+        found.update(test.y.numpy().tobytes())
+    return found.hexdigest()
 
 
 def _order(stream: streams.Stream) -> tuple[tuple[int, ...], ...]:

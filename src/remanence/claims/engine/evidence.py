@@ -69,6 +69,10 @@ class Runner(Protocol):
         """Paired runs with some settings on some seeds."""
         ...
 
+    def stale(self, seeds: list[int], fresh: list[int]) -> str:
+        """Why an audit with other seeds would see no data that the verdict did not, ``""`` where it would."""
+        ...
+
     def protocol(self, seeds: list[int], found: Mapping[str, Found], given: Measurement) -> dict[str, str]:
         """How it was measured, in words."""
         ...

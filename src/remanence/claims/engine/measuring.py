@@ -80,6 +80,10 @@ class Measuring:
             level_better=claim.better,
         )
 
+    def stale(self, seeds: list[int], fresh: list[int]) -> str:
+        """An experiment draws its data by the seed."""
+        return ""
+
     def protocol(self, seeds: list[int], found: Mapping[str, Found], given: Measurement) -> dict[str, str]:
         """How it was measured."""
         claim = self.claim

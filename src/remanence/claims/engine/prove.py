@@ -154,6 +154,9 @@ def _audited(
     claim: Claim | Experiment, runner: Runner, verdict: Verdict, best: Mapping[str, dict[str, Any]], fresh: list[int]
 ) -> Verdict:
     """The verdict with what fresh seeds say beside it; what they do not show is not shown."""
+    stale = runner.stale(verdict.seeds, fresh)
+    if stale:
+        return replace(verdict, audit=Audit("not run", stale, fresh))
     given = runner.measure(fresh, best)
     judged = given.judged(claim)
     audit = Audit(
@@ -170,6 +173,6 @@ def _audited(
         code(claim),
     )
     verdict = replace(verdict, audit=audit, seconds=round(verdict.seconds + given.seconds, 1))
-    if audit.verdict == "shown":
+    if audit.verdict != "not shown":
         return verdict
     return replace(verdict, verdict="not shown", why=f"it fell in the audit: {verdict.audited}")

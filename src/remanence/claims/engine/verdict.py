@@ -139,7 +139,11 @@ class Verdict:
         """How the claim stands, one of `GRADES`."""
         if self.verdict != "shown":
             return self.verdict
-        return "shown" + " at more bytes" * self.more_bytes + " (not audited)" * (self.audit is None)
+        return (
+            "shown"
+            + " at more bytes" * self.more_bytes
+            + " (not audited)" * (self.audit is None or self.audit.verdict == "not run")
+        )
 
     @property
     def standing(self) -> str:
@@ -156,6 +160,8 @@ class Verdict:
         """What the audit gave, in words, ``""`` where there was none."""
         if self.audit is None:
             return ""
+        if self.audit.verdict == "not run":
+            return f"not run: {self.audit.why}"
         seeds = f"seeds {self.audit.seeds[0]} to {self.audit.seeds[-1]}"
         why = f", {self.audit.why}" if self.audit.why else ""
         return f"{self.audit.verdict}, {_difference(self.audit.mean, self.audit.bound, self.claim['better'])} on {seeds}{why}"

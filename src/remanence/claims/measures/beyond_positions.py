@@ -13,6 +13,9 @@ LONG = Texts(length=2048, facts=8, count=3, piece=64, window=512)
 LONG_BUDGET = 2_120_000
 """Bytes of a cache for one text: some 1,000 entries in each layer of `tiny-lm`, half of the text."""
 
+EQUAL_BUDGET = 940_000
+"""Bytes of a cache for one text that a window of as many entries as `tiny-lm` can use holds."""
+
 WINDOW = 449
 """Entries of a layer that a window can use: 448 stay after a call, and the next brings 64 more."""
 
@@ -43,6 +46,10 @@ HOW = (
     "seed, others for searching"
 )
 EQUAL = (
+    "940,000 bytes of cache for a text on both sides, which is what the largest window holds that leaves room for a call "
+    "among 512 positions: 448 entries a layer; '#more bytes' has 2,120,000, some 1,000 entries"
+)
+EQUAL_IN_USE = (
     "2,120,000 bytes of cache for a text are allowed on both sides, some 1,000 entries in each layer; attention-sinks "
     "counts positions within the cache and cannot use more than the 448 entries a layer that leave room for a call among "
     "512 positions, so it is given these, its largest legal window"

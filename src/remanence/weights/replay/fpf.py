@@ -22,7 +22,7 @@ from remanence.weights.batch import Batch
 from remanence.weights.context import Context
 from remanence.weights.part import Part
 
-Modules = Literal["norms and head", "norms, head and first layer"]
+Modules = Literal["norms and head", "norms, head and first layer", "all"]
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 PAPER = Paper(
     "Does Continual Learning Equally Forget All Parameters?",
@@ -43,7 +43,7 @@ def forgetful(model: Model, modules: Modules) -> list[str]:
     first = next((name for name, layer in model.body.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)), None)
     chosen = []
     for name, layer in model.named_modules():
-        wanted = isinstance(layer, NORMS) or name == "head" or name.startswith("head.")
+        wanted = modules == "all" or isinstance(layer, NORMS) or name == "head" or name.startswith("head.")
         wanted |= modules == "norms, head and first layer" and name == f"body.{first}"
         if wanted:
             chosen += [f"{name}.{own}" for own, p in layer.named_parameters(recurse=False) if p.requires_grad]

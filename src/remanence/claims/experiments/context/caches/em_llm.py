@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from remanence.claims.engine.experiment import Experiment, Measured
-from remanence.claims.measures.beyond_positions import EQUAL, HOW, LONG, measure_texts
+from remanence.claims.measures.beyond_positions import EQUAL, EQUAL_BUDGET, HOW, LONG, LONG_BUDGET, measure_texts
 from remanence.claims.measures.caches import REDUCED
 
 
@@ -17,7 +17,7 @@ def measure(side: str, seed: int, held_out: bool, **settings: Any) -> Measured:
 
 def fixed(largest: int) -> dict[str, Any]:
     """Settings under which an event ends after so many tokens, surprising or not."""
-    return {"gamma": 1e9, "refine": "none", "largest": largest}
+    return {"budget": EQUAL_BUDGET, "gamma": 1e9, "refine": "none", "largest": largest}
 
 
 CLAIM = Experiment(
@@ -28,12 +28,19 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="recall",
-    settings={"em-llm#segments of 12": fixed(12), "em-llm#segments of 24": fixed(24)},
+    settings={
+        "em-llm": {"budget": EQUAL_BUDGET},
+        "em-llm#segments of 12": fixed(12),
+        "em-llm#segments of 24": fixed(24),
+        "em-llm#more bytes": {"budget": LONG_BUDGET},
+        "sirllm": {"budget": EQUAL_BUDGET},
+    },
     search={
         "em-llm": {"gamma": [1.0, 2.0]},
         "attention-sinks": {"sinks": [1, 4]},
+        "sirllm": {"recent_share": [0.25, 0.5]},
     },
-    beside=("em-llm#segments of 12", "em-llm#segments of 24"),
+    beside=("em-llm#segments of 12", "em-llm#segments of 24", "em-llm#more bytes", "sirllm"),
     how=HOW + "; the bytes of an answer are read one in a call, as when they are written",
     equal=EQUAL,
     reduced=REDUCED.format(

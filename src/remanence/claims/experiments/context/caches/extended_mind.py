@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remanence.claims.engine.experiment import Experiment
-from remanence.claims.measures.beyond_positions import EQUAL, HOW, measure
+from remanence.claims.measures.beyond_positions import EQUAL, EQUAL_BUDGET, HOW, LONG_BUDGET, measure
 from remanence.claims.measures.caches import REDUCED
 
 CLAIM = Experiment(
@@ -14,12 +14,18 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="recall",
-    settings={"extended-mind#last layer": {"first_layer": 3}},
-    search={
-        "extended-mind": {"recent": [64, 384]},
-        "attention-sinks": {"sinks": [1, 4]},
+    settings={
+        "extended-mind": {"budget": EQUAL_BUDGET},
+        "extended-mind#last layer": {"budget": EQUAL_BUDGET, "first_layer": 3},
+        "extended-mind#more bytes": {"budget": LONG_BUDGET},
+        "sirllm": {"budget": EQUAL_BUDGET},
     },
-    beside=("extended-mind#last layer",),
+    search={
+        "extended-mind": {"recent": [64, 128, 256]},
+        "attention-sinks": {"sinks": [1, 4, 16]},
+        "sirllm": {"recent_share": [0.25, 0.5]},
+    },
+    beside=("extended-mind#last layer", "extended-mind#more bytes", "sirllm"),
     how=HOW,
     equal=EQUAL,
     reduced=REDUCED.format(

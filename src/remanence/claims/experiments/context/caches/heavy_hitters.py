@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from remanence.claims.engine.experiment import Experiment
-from remanence.claims.measures.caches import EQUAL_PROMPTS, HOW_PROMPTS, REDUCED, measure_prompts
+from remanence.claims.measures.caches import EQUAL, HOW, REDUCED, measure
 
 CLAIM = Experiment(
     system="heavy-hitters",
     baseline="sliding-window",
-    says="Keeping the entries that drew the most attention besides the newest recalls more than the newest alone.",
-    measure=measure_prompts,
+    says="Keeping the entries that drew the most attention besides the newest predicts a long text better than the newest alone.",
+    measure=measure,
     data="planted facts in Tiny Shakespeare",
-    metric="recall",
-    settings={
-        "heavy-hitters": {"positions": "original"},
-        "sliding-window": {"positions": "original"},
-        "attention-sinks": {"positions": "original"},
-    },
+    metric="perplexity",
+    better="lower",
     beside=("attention-sinks",),
-    how=HOW_PROMPTS,
-    equal=EQUAL_PROMPTS,
+    how=HOW,
+    equal=EQUAL,
     reduced=REDUCED.format(instead="planted facts instead of HELM and lm-eval tasks"),
 )

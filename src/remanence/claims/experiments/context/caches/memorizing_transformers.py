@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remanence.claims.engine.experiment import Experiment
-from remanence.claims.measures.beyond_positions import EQUAL, HOW, measure
+from remanence.claims.measures.beyond_positions import EQUAL_IN_USE, HOW, measure
 from remanence.claims.measures.caches import REDUCED
 
 CLAIM = Experiment(
@@ -19,7 +19,7 @@ CLAIM = Experiment(
         "attention-sinks": {"sinks": [1, 2, 4, 8]},
     },
     how=HOW,
-    equal=EQUAL,
+    equal=EQUAL_IN_USE,
     reduced=REDUCED.format(
         instead="which was not trained with a memory: the gate is one number, searched with the layer, instead of one learned for "
         "each head; planted facts instead of perplexity on books, articles, code and proofs"

@@ -59,10 +59,11 @@ CLAIM = Experiment(
     data=f"mqar, {PAIRS} pairs in {LENGTH} tokens of {VOCABULARY}",
     metric="accuracy",
     search={"based": _GRID, "linear-attention": _GRID},
-    beside=("taylor-linear-attention", "window-attention"),
+    controls=("taylor-linear-attention",),
+    beside=("window-attention",),
     how=f"multi-query associative recall, fresh sequences at each of {UPDATES} updates of {ROWS}, 256 others reported; "
-    "linear attention with elu + 1, and all linear attention behind short convolutions of 4; beside them linear "
-    "attention with the Taylor features alone and two layers of window attention alone",
+    "linear attention with elu + 1, and all linear attention behind short convolutions of 4; a control of linear "
+    "attention with the Taylor features alone, and beside them two layers of window attention alone",
     equal="bytes of state, to 8 %, updates, sequences and width; one mixing layer, two where there is only window "
     "attention",
     reduced="width 32 and one or two layers on generated pairs, where the paper also trains language models of up to "

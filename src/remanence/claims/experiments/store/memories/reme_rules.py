@@ -11,6 +11,7 @@ CLAIM = Claim(
         "scenarios": [["working", {"experiences": 8, "tasks": 40, "drift": 0.5, "success": 0.7, "distraction": 0.2}]],
     },
     settings={"reme[rules]#refined": {"every": 10}, "reme[rules]#append": {"every": 0}},
+    search={"reme[rules]#refined": {"useful": [0.3, 0.5, 0.7]}, "reme[rules]#append": {"retrieved": [3, 5, 8]}},
     equal="the same tasks; the refined pool is the smaller",
     reduced="a log of 320 made-up tasks, half of whose rules change on the way, instead of agents with tools; lessons "
     "by rules, so that this is no verdict on the paper's system",

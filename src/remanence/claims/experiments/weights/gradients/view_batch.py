@@ -10,7 +10,7 @@ CLAIM = Claim(
     stream={"source": "mnist", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
     training={"model": "mlp:100,100", "batch_size": 16, "epochs": 8, "limit": 300},
     settings={"er": {"size": 200}, "er+view-batch": {"size": 200, "views": 4}},
-    search={"er+view-batch": {"lr": [0.01, 0.03, 0.1]}, "er": {"lr": [0.01, 0.03, 0.1]}},
+    search={label: {"lr": [0.003, 0.01, 0.03, 0.1, 0.3]} for label in ("er+view-batch", "er")},
     equal="bytes, updates, rows through the network; the baseline sees no changed views, as in the paper's main table",
     reduced="digits and small affine views instead of natural images and learned policies, 8 epochs instead of 50, "
     "300 examples per experience",

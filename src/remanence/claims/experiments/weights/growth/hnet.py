@@ -11,9 +11,9 @@ CLAIM = Claim(
         "scenarios": [["permute", {"experiences": 10}], ["disclose", {"task_ids": True, "test_task_ids": True}]],
     },
     training={"model": "mlp:100,100", "batch_size": 32, "epochs": 5, "limit": 1000},
-    settings={"hnet": {"optimizer": "adam"}, "ewc": {"optimizer": "adam"}},
+    settings={"hnet": {"optimizer": "adam", "chunk": 2000}, "ewc": {"optimizer": "adam"}},
     search={
-        "hnet": {"lr": [0.0005, 0.001, 0.002], "beta": [0.01, 0.1]},
+        "hnet": {"lr": [0.0005, 0.001, 0.002], "beta": [0.01, 0.05]},
         "ewc": {"lr": [0.001, 0.003, 0.01], "strength": [10.0, 100.0]},
     },
     equal="updates and passes; the hypernetwork has 0.75 times the weights that it makes, and one copy of itself",

@@ -20,7 +20,10 @@ CLAIM = Claim(
         "weight_decay": 5e-4,
         "schedule": "cosine",
     },
-    search={"memo": {"align": [True, False]}, "der-expandable": {"classifier_epochs": [0, 30]}},
+    search={
+        "memo": {"align": [True, False], "train_shared": [True, False]},
+        "der-expandable": {"classifier_epochs": [0, 10, 30, 60]},
+    },
     budget="200KB",
     equal=(
         "bytes of the whole learner, parameters and exemplars together, and epochs; the expandable body's "

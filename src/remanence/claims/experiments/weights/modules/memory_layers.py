@@ -40,9 +40,9 @@ CLAIM = Experiment(
     measure=measure,
     data="random facts",
     metric="recalled",
-    settings={"dense#double": {"lr": 0.004}, "product-key-memory": {"lr": 0.008}},
-    search={"memory-layers": _GRID, "dense": _GRID},
-    beside=("product-key-memory", "dense#double"),
+    search=dict.fromkeys(("memory-layers", "dense", "dense#double", "product-key-memory"), _GRID),
+    controls=("dense#double",),
+    beside=("product-key-memory",),
     how="4,096 random facts, two names and one of 256 objects, drawn and ordered for each seed, each seen 8 times in "
     "batches of 256; the share of facts whose object is named after the last; settings chosen on other facts; the "
     "plain product-key memory beside has a pool of the same size in one layer",

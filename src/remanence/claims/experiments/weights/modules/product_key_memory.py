@@ -33,9 +33,8 @@ CLAIM = Experiment(
     measure=measure,
     data="random facts",
     metric="recalled",
-    settings={"dense#deeper": {"lr": 0.004}},
-    search={"product-key-memory": _GRID, "dense": _GRID},
-    beside=("dense#deeper",),
+    search={"product-key-memory": _GRID, "dense": _GRID, "dense#deeper": _GRID},
+    controls=("dense#deeper",),
     how="4,096 random facts, two names and one of 256 objects, drawn and ordered for each seed, each seen 12 times in "
     "batches of 256; the share of facts whose object is named after the last; settings chosen on other facts",
     equal="updates and examples; operations a token are at most the baseline's, sorting not counted, and the memory "

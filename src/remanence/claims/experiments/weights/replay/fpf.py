@@ -8,9 +8,15 @@ CLAIM = Claim(
     says="Finetuning only the most forgetful parameters on the memory raises the accuracy of the method it is added to.",
     stream={"source": "cifar10", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
     training={"model": "cnn:16", "batch_size": 10, "epochs": 1, "limit": 1000},
-    settings={"er": {"size": 200}, "er+fpf": {"size": 200, "updates": 100}},
+    settings={
+        "er": {"size": 200},
+        "er+fpf": {"size": 200, "updates": 100},
+        "er+fpf#all parameters": {"size": 200, "updates": 100, "modules": "all"},
+    },
     search={"er+fpf": {"lr": [0.01, 0.03, 0.1]}, "er": {"lr": [0.01, 0.03, 0.1]}},
-    equal="bytes and passes over the stream; the 100 updates of finetuning per experience are on top, as in the paper",
+    controls=("er+fpf#all parameters",),
+    equal="bytes and passes over the stream; the 100 updates of finetuning per experience are on top, as in the paper, and "
+    "stand in the control on all parameters, too",
     reduced="a small convolutional network with group normalisation instead of a residual one with batch "
     "normalisation, one pass over 1,000 examples per experience",
 )

@@ -9,8 +9,13 @@ CLAIM = Claim(
     "rehearsal at every step at about half its cost.",
     stream={"source": "cifar10", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
     training={"model": "cnn:16", "batch_size": 10, "epochs": 1, "limit": 1000},
-    settings={"er": {"size": 200}, "k-fpf": {"size": 200, "every": 50, "updates": 20}},
+    settings={
+        "er": {"size": 200},
+        "k-fpf": {"size": 200, "every": 50, "updates": 20},
+        "k-fpf#all parameters": {"size": 200, "every": 50, "updates": 20, "modules": "all"},
+    },
     search={"k-fpf": {"lr": [0.01, 0.03, 0.1]}, "er": {"lr": [0.01, 0.03, 0.1]}},
+    controls=("k-fpf#all parameters",),
     equal="bytes and passes over the stream; rows rehearsed are 60 for each 100 that er rehearses, the repair at the "
     "end of each experience included",
     reduced="a small convolutional network with group normalisation instead of a residual one with batch "
