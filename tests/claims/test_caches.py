@@ -1,4 +1,4 @@
-"""What reading through a cache is measured by: bytes foretold and facts said, against the model without a cache."""
+"""What reading through a cache is measured by: bytes predicted and facts said, against the model without a cache."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def reader():
 
 @torch.no_grad()
 @pytest.mark.parametrize("piece", [7, 64, 1000])
-def test_what_is_foretold_is_what_the_model_foretells_at_once(reader, piece):
+def test_what_is_predicted_is_what_the_model_predicts_at_once(reader, piece):
     texts = [planted(300, seed, facts=2, filler=FILLER) for seed in (1, 2)]
     found = caches.read(reader, rm.context.cache("full-cache", model=reader), texts, piece=piece)
     nats, count = 0.0, 0
@@ -34,7 +34,7 @@ def test_what_is_foretold_is_what_the_model_foretells_at_once(reader, piece):
             if not any(fact.start <= at < fact.end for fact in given.facts):
                 nats -= float(scores[at, tokens[0, at + 1]])
                 count += 1
-    assert found.foretold == count
+    assert found.predicted == count
     assert found.nats == pytest.approx(nats, rel=1e-5)
     assert sorted(distance for distance, _ in found.right) == sorted(
         300 - fact.value_at for given in texts for fact in given.facts

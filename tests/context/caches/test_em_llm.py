@@ -36,7 +36,7 @@ def spoken():
 
 
 def surprises_of(logits, tokens):
-    """Of every token; nothing foretold the first."""
+    """Of every token; nothing predicted the first."""
     before = torch.cat([torch.zeros(1, 1, VOCABULARY), logits[:, :-1]], 1)
     return surprise(before, tokens)[0].tolist()
 

@@ -73,7 +73,7 @@ def test_where_nothing_ties_there_is_still_a_cut(measure):
     assert refined(torch.zeros(4, 4), measure) == 1
 
 
-def test_surprise_is_the_logarithm_of_what_was_foretold():
+def test_surprise_is_the_logarithm_of_what_was_predicted():
     logits, tokens = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(1)), torch.arange(10).view(2, 5) % 7
     found = surprise(logits, tokens)
     for row in range(2):

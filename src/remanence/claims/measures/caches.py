@@ -76,7 +76,7 @@ class Found:
     ----------
     right:
         For each fact, its distance in bytes from the end of the text, and whether its value was said exactly.
-    nats, foretold:
+    nats, predicted:
         The negative log-likelihood of all bytes outside the notes, and how many they are.
     nbytes:
         The most bytes that were held of a text after a call.
@@ -84,7 +84,7 @@ class Found:
 
     right: list[tuple[int, bool]] = field(default_factory=list)
     nats: float = 0.0
-    foretold: int = 0
+    predicted: int = 0
     nbytes: int = 0
 
 
@@ -133,13 +133,13 @@ def read(model: Any, cache: PolicyCache, texts: Sequence[PlantedText], *, piece:
     with cache.attach(model):
         for at in range(0, tokens.shape[1], piece):
             logits = model(tokens[:, at : at + piece], past_key_values=cache).logits.float()
-            # The last logits of the call before foretell the first token of this one
+            # The last logits of the call before predict the first token of this one
             ahead = logits[:, :-1] if last is None else torch.cat([last, logits[:, :-1]], 1)
             here = slice(at + (last is None), at + logits.shape[1])
             losses = cross_entropy(ahead.flatten(0, 1), tokens[:, here].flatten(), reduction="none")
             counted = told[:, here].flatten()
             found.nats += float(losses[counted].sum())
-            found.foretold += int(counted.sum())
+            found.predicted += int(counted.sum())
             found.nbytes = max(found.nbytes, -(-cache.nbytes // len(texts)))
             last = logits[:, -1:]
     for facts in zip(*(given.latest for given in texts), strict=True):
@@ -209,7 +209,7 @@ def measured(make: Make, seed: int, *, held_out: bool, texts: Texts | None = Non
     figures = {
         "recall": _share(found, 0),
         "far recall": _share(found, texts.window),
-        "perplexity": math.exp(sum(one.nats for one in found) / sum(one.foretold for one in found)),
+        "perplexity": math.exp(sum(one.nats for one in found) / sum(one.predicted for one in found)),
     }
     return Measured(figures, {"cache": max(one.nbytes for one in found)}, {"texts": len(drawn)})
 
@@ -218,7 +218,7 @@ def measured(make: Make, seed: int, *, held_out: bool, texts: Texts | None = Non
 def prompted(make: Make, seed: int, *, held_out: bool, texts: Texts = PROMPTS, budget: int = PROMPT_BUDGET) -> Measured:
     """Recall where text and question are one prompt, read at once; the answer is written from what the cache kept of it.
 
-    As in the papers, the first byte of the answer is foretold while all of the prompt is seen, and the others with what
+    As in the papers, the first byte of the answer is predicted while all of the prompt is seen, and the others with what
     the cache holds.
     """
     model, drawn = subject(), texts.drawn(seed, held_out=held_out)
@@ -265,7 +265,7 @@ HOW = (
 EQUAL = "670,000 bytes of cache for a text on both sides, held to after every call; scores and thresholds are counted"
 HOW_PROMPTS = (
     "tiny-lm reads 464 bytes of held-out Shakespeare with 6 planted facts and a question for one of them as one prompt, "
-    "and answers from what the cache kept, at the positions of the text; the first byte of an answer is foretold before "
+    "and answers from what the cache kept, at the positions of the text; the first byte of an answer is predicted before "
     "anything goes; far facts are those more than 64 bytes before the end; 48 prompts for each "
     "seed, others for searching"
 )

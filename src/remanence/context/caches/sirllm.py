@@ -106,7 +106,7 @@ class SirLLM(Policy):
         """-log p of each new token given those before it, (batch, n); the logits of the last one are held."""
         valid = torch.ones_like(tokens, dtype=torch.bool) if call.valid is None else call.valid
         before = first.besides.get("logits")
-        # The logits that foretold each token: those at the token before it, padding skipped
+        # The logits that predicted each token: those at the token before it, padding skipped
         place = torch.arange(call.length, device=tokens.device).expand_as(tokens)
         last = torch.where(valid, place, -1).cummax(1).values
         teller = torch.cat([torch.full_like(last[:, :1], -1), last[:, :-1]], 1)

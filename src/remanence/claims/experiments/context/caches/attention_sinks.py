@@ -8,7 +8,7 @@ from remanence.claims.measures.caches import EQUAL, HOW, REDUCED, measure
 CLAIM = Experiment(
     system="attention-sinks",
     baseline="sliding-window",
-    says="A window that keeps the first tokens foretells a long text better than a window alone, which fails once they "
+    says="A window that keeps the first tokens predicts a long text better than a window alone, which fails once they "
     "are gone.",
     measure=measure,
     data="planted facts in Tiny Shakespeare",

@@ -32,7 +32,7 @@ def measure(side: str, seed: int, held_out: bool, **settings: Any) -> Measured:
 CLAIM = Experiment(
     system="camelot",
     baseline="attention-sinks",
-    says="A small window and a memory of averaged keys and values foretell a long text better than a window alone.",
+    says="A small window and a memory of averaged keys and values predict a long text better than a window alone.",
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="perplexity",

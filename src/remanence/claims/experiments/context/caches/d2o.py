@@ -19,7 +19,7 @@ def measure(side: str, seed: int, held_out: bool, **settings: Any) -> Measured:
 CLAIM = Experiment(
     system="d2o",
     baseline="heavy-hitters",
-    says="Layer budgets by the density of attention, and merging what is evicted into its like, foretell "
+    says="Layer budgets by the density of attention, and merging what is evicted into its like, predict "
     "long text better than evicting by attention alone.",
     measure=measure,
     data="planted facts in Tiny Shakespeare",

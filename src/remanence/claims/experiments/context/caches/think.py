@@ -8,7 +8,7 @@ from remanence.claims.measures.caches import EQUAL, HOW, REDUCED, measure
 CLAIM = Experiment(
     system="think",
     baseline="heavy-hitters",
-    says="With the least important channels of older keys removed, as many bytes hold more entries and foretell "
+    says="With the least important channels of older keys removed, as many bytes hold more entries and predict "
     "long text better than the same policy with whole keys.",
     measure=measure,
     data="planted facts in Tiny Shakespeare",

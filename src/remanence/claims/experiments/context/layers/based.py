@@ -68,4 +68,7 @@ CLAIM = Experiment(
     "attention",
     reduced="width 32 and one or two layers on generated pairs, where the paper also trains language models of up to "
     "1.3 billion parameters; no gated convolution layers",
+    cause="the Taylor features alone name every value at as many bytes of state (1.000 against 0.999 with a window beside "
+    "them), so that the window has nothing to add on this task; against other linear attention the difference is +0.096 (at "
+    "least +0.052)",
 )
