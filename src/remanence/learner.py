@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -206,14 +206,48 @@ class Learner(Persistent):
         Unsupported
             If nothing of what was asked for can be removed.
         """
+        with self._lock:
+            updates = self.forgetting(request)
+            while True:
+                try:
+                    next(updates)
+                except StopIteration as end:
+                    receipt: Receipt = end.value
+                    return receipt
+
+    def forgetting(self, request: Request, start: int = 0) -> Generator[Update, None, Receipt]:
+        """As `forget`, yielding after every update where forgetting trains; what it returns is the receipt.
+
+        Every yield is a consistent point: a learner that was saved there goes on with the same request and
+        the number of updates made as `start`. Most learners forget at once, and yield nothing.
+
+        Example
+        -------
+        >>> import remanence as rm
+        >>> stream = rm.streams.split("digits", experiences=5)
+        >>> learner = rm.make("er", stream, size=20).learn(next(stream.experiences()))
+        >>> list(learner.forgetting(rm.Request(label=1)))
+        []
+        """
         if not isinstance(request, Request):
             raise UsageError(f"a {type(request).__name__} was given to forget, expected a remanence.Request")
-        with self._lock:
-            places, count, checked = self._forget(request)
-            if self._snapshots:
-                self._snapshots.clear()
-                places["snapshots"] = "removed"
-        return Receipt(request, places, checked, count)
+        updates = self._forgetting(request, start)
+        while True:
+            with self._lock, global_kept(self.device):
+                try:
+                    update = next(updates)
+                except StopIteration as end:
+                    places, count, checked = end.value
+                    if self._snapshots:
+                        self._snapshots.clear()
+                        places["snapshots"] = "removed"
+                    return Receipt(request, places, checked, count)
+            yield update
+
+    def _forgetting(self, request: Request, start: int) -> Generator[Update, None, tuple[dict[str, Removal], int, str]]:
+        """What `_forget` gives, after updates where forgetting trains."""
+        yield from ()
+        return self._forget(request)
 
     def _forget(self, request: Request) -> tuple[dict[str, Removal], int, str]:
         """Outcome by place, number of examples removed, and how it was checked."""

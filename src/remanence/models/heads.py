@@ -67,7 +67,7 @@ class Head(nn.Module):
             if not 0 <= label <= LARGEST_LABEL:
                 raise UsageError(f"a label is {label}, expected an integer from 0 to {LARGEST_LABEL}")
         if new:
-            self._widen(len(self.classes), len(self.classes) + len(new))
+            self.widen(len(self.classes), len(self.classes) + len(new))
             self._set_classes(self.classes + new)
 
     def assign(self, task: int, labels: list[int]) -> None:
@@ -95,8 +95,8 @@ class Head(nn.Module):
         mine[self.columns(torch.tensor(self.tasks[task])).to(scores.device)] = True
         return scores.masked_fill(~mine, -torch.inf)
 
-    def _widen(self, old: int, new: int) -> None:
-        """Make room for the columns from `old` up to `new`."""
+    def widen(self, old: int, new: int) -> None:
+        """Make room for the columns from `old` up to `new`: what a head of one's own overrides, and `grow` calls."""
 
     def _set_classes(self, classes: list[int]) -> None:
         self.classes = classes
@@ -135,7 +135,7 @@ class LinearHead(Head):
         self.weight = nn.Parameter(torch.empty(0, features))
         self.bias = nn.Parameter(torch.empty(0))
         if outputs:
-            self._widen(0, outputs)
+            self.widen(0, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
         return nn.functional.linear(features, self.weight, self.bias)
@@ -156,13 +156,13 @@ class LinearHead(Head):
             for parameter in (self.weight, self.bias):
                 parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=draw))
 
-    def _widen(self, old: int, new: int) -> None:
+    def widen(self, old: int, new: int) -> None:
         bound = 1 / math.sqrt(self.features)
         draw = generator(self.seed, "head", old)
         rows = torch.empty(new - old, self.features).uniform_(-bound, bound, generator=draw)
         offsets = torch.empty(new - old).uniform_(-bound, bound, generator=draw)
-        self.weight = _extended(self.weight, rows)
-        self.bias = _extended(self.bias, offsets)
+        self.weight = extended(self.weight, rows)
+        self.bias = extended(self.bias, offsets)
 
 
 class CosineHead(Head):
@@ -182,11 +182,12 @@ class CosineHead(Head):
         normalize = nn.functional.normalize
         return self.scale * nn.functional.linear(normalize(features, dim=1), normalize(self.weight, dim=1))
 
-    def _widen(self, old: int, new: int) -> None:
+    def widen(self, old: int, new: int) -> None:
         draw = generator(self.seed, "head", old)
         rows = torch.randn(new - old, self.features, generator=draw) / math.sqrt(self.features)
-        self.weight = _extended(self.weight, rows)
+        self.weight = extended(self.weight, rows)
 
 
-def _extended(parameter: nn.Parameter, rows: Tensor) -> nn.Parameter:
+def extended(parameter: nn.Parameter, rows: Tensor) -> nn.Parameter:
+    """A parameter with further rows behind its own."""
     return nn.Parameter(torch.cat([parameter.data, rows.to(parameter.device, parameter.dtype)]))

@@ -8,7 +8,7 @@ is a reference that stands outside any budget, not a way to live within one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Self
 
@@ -181,7 +181,8 @@ class Joint(Trainer):
 
     # Forgetting
 
-    def _forget(self, request: Request) -> tuple[dict[str, Removal], int, str]:
+    def _forgetting(self, request: Request, start: int) -> Generator[Update, None, tuple[dict[str, Removal], int, str]]:
+        yield from ()  # the retraining is one step to whoever looks on: a half-trained model is no answer
         gone = self.kept.find(request)
         count = int(gone.sum())
         if count:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -122,8 +122,14 @@ class Part(nn.Module):
         """Change scores (n, classes) before they become the answer."""
         return scores
 
-    def forget(self, request: Request, context: Context) -> dict[str, Removal]:
-        """Remove what the part holds of the examples asked for; say what became of each place."""
+    def forget(
+        self, request: Request, context: Context
+    ) -> dict[str, Removal] | Generator[Update, None, dict[str, Removal]]:
+        """Remove what the part holds of the examples asked for; say what became of each place.
+
+        A part that forgets by training is a generator of updates, with phases and `first_time` as in
+        `after_experience`, and returns the places; it may say ``weights`` of what was done to them.
+        """
         return {}
 
     def shrink(self, excess: int) -> int:

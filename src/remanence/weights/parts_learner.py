@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from remanence import schedules
-from remanence.errors import BudgetError, Unsupported, UsageError
+from remanence.errors import BudgetError, StateError, Unsupported, UsageError
 from remanence.footprint import format_bytes
 from remanence.learner import Learner
 from remanence.models.model import Frozen, Model, split
@@ -172,11 +172,25 @@ class PartsLearner(Learner):
 
     # Forgetting, keeping, coming back
 
-    def _forget(self, request: Request) -> tuple[dict[str, Removal], int, str]:
-        places: dict[str, Removal] = {}
-        held = self._remembered()
-        for part in self._parts:
-            places |= part.forget(request, self._context)
+    def _forgetting(self, request: Request, start: int) -> Generator[Update, None, tuple[dict[str, Removal], int, str]]:
+        context = self._context
+        if start == 0:
+            context.aside, context.cursor = context.aside or context.cursor, Cursor(context.experience, "forget")
+            context.cursor.marks["held"] = self._remembered()
+            self._phases.stop()
+        elif context.aside is None or context.cursor.yielded != start:
+            raise StateError(
+                f"update {start} of a forgetting was asked for, and none that made so many updates is under way: "
+                "begin it anew"
+            )
+        cursor = context.cursor
+        while cursor.part < len(self._parts):
+            context.where, context.k = f"forget {cursor.part}", 0
+            found = self._parts[cursor.part].forget(request, context)
+            cursor.places |= found if isinstance(found, dict) else (yield from _counted(found, cursor))
+            cursor.part += 1
+        context.cursor, context.aside = context.aside or context.cursor, None
+        places = dict(cursor.places)
         if not places:
             raise Unsupported(
                 f"{self.recipe.system if self.recipe else 'this learner'} keeps no examples that could be removed: "
@@ -185,8 +199,9 @@ class PartsLearner(Learner):
         if self.previous is not None:
             self.previous = None
             places["previous model"] = "removed"
-        places["weights"] = "remains"
-        return places, held - self._remembered(), "the ids were searched for in every part's memory after the removal"
+        places.setdefault("weights", "remains")
+        count = cursor.marks["held"] - self._remembered()
+        return places, count, "the ids were searched for in every part's memory after the removal"
 
     def _remembered(self) -> int:
         return 0 if self.memory is None else len(self.memory)
@@ -199,14 +214,31 @@ class PartsLearner(Learner):
     def structure(self) -> dict[str, Any]:
         return {
             **super().structure(),
-            "cursor": {**self._context.cursor.__dict__, "marks": dict(self._context.cursor.marks)},
+            "cursor": self._context.cursor.as_dict(),
+            "aside": None if self._context.aside is None else self._context.aside.as_dict(),
             "seen": self.seen,
             "previous": self.previous is not None,
         }
 
     def restructure(self, structure: dict[str, Any]) -> None:
-        self._context.cursor = Cursor(**{**structure["cursor"], "marks": dict(structure["cursor"]["marks"])})
+        aside = structure["aside"]
+        self._context.cursor = Cursor.from_dict(structure["cursor"])
+        self._context.aside = None if aside is None else Cursor.from_dict(aside)
         self.seen = structure["seen"]
         self.previous = Frozen(self.model) if structure["previous"] else None
         super().restructure(structure)
         self.to(self.device)
+
+
+def _counted(
+    updates: Generator[Update, None, dict[str, Removal]], cursor: Cursor
+) -> Generator[Update, None, dict[str, Removal]]:
+    """The same updates, each counted where the learner stands."""
+    while True:
+        try:
+            update = next(updates)
+        except StopIteration as end:
+            places: dict[str, Removal] = end.value
+            return places
+        cursor.yielded += 1
+        yield update

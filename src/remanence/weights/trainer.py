@@ -51,6 +51,7 @@ class Trainer(PartsLearner):
 
     Example
     -------
+    >>> import torch
     >>> import remanence as rm
     >>> stream = rm.streams.split("digits", experiences=5)
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
@@ -124,6 +125,11 @@ class Trainer(PartsLearner):
 
     def _enter(self, experience: Experience, start: int) -> Cursor:
         context = self._context
+        if context.aside is not None:
+            raise StateError(
+                "a forgetting is under way, and an experience was given to learn: end it first with "
+                f"forgetting(request, start={context.cursor.yielded})"
+            )
         if start == 0:
             context.cursor = Cursor(experience.index, "begin")
             self._phases.stop()

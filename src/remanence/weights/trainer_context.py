@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from remanence.errors import UsageError
 from remanence.models.model import Frozen, Model
 from remanence.randomness import derive
+from remanence.request import Removal
 from remanence.schedules import Schedule
 from remanence.streams.experience import Examples, Rows
 from remanence.training import Training
@@ -31,6 +32,17 @@ class Cursor:
     k: int = 0
     yielded: int = 0
     marks: dict[str, int] = field(default_factory=dict)
+    places: dict[str, Removal] = field(default_factory=dict)
+    """While forgetting: what became of the places so far."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self.__dict__, "marks": dict(self.marks), "places": dict(self.places)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Cursor:
+        """What `as_dict` gave."""
+        return cls(**{**data, "marks": dict(data["marks"]), "places": dict(data["places"])})
 
 
 class Host(Protocol):
@@ -105,6 +117,8 @@ class TrainerContext:
         self.asked: int | None = None
         self.layers: list[str] = []
         self.cursor = Cursor()
+        self.aside: Cursor | None = None
+        """Where the learner stood when a forgetting began that is not at its end yet."""
         self.moved: dict[str, nn.Parameter] = {}
         """What the optimizer moves, by name."""
         self._shape = shape

@@ -126,7 +126,7 @@ class ExpertsHead(Head):
         bound = 1 / math.sqrt(self.features)
         return torch.empty(rows, self.features + 1).uniform_(-bound, bound, generator=draw)
 
-    def _widen(self, old: int, new: int) -> None:
+    def widen(self, old: int, new: int) -> None:
         for expert, weight in enumerate(self.weights):
             rows = self._drawn(new - old, old)
             if expert != self.active:

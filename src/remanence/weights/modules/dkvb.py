@@ -97,7 +97,7 @@ class Values(Head):
             return self.weight.new_zeros(len(features), 0)
         return embedding_bag(features, self.weight, mode="mean")
 
-    def _widen(self, old: int, new: int) -> None:
+    def widen(self, old: int, new: int) -> None:
         zeros = self.weight.data.new_zeros(len(self.weight), new - old)
         self.weight = nn.Parameter(torch.cat([self.weight.data, zeros], 1))
 
