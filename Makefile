@@ -7,7 +7,7 @@ EXTRAS := data,text,lm,store,log,cluster,postgres
 STAMP := $(VENV)/.installed
 # torch is held at one release in every environment, so that results compare; what builds and installs is locked too
 TORCH ?= torch==2.13.0
-LOCKED := $(TORCH) pip hatchling editables
+LOCKED := $(TORCH) pip editables
 COMPILE := $(BIN)/uv pip compile pyproject.toml - --python-version 3.11 --upgrade --quiet \
 	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make lock"
 INSTALL := -m pip install --quiet --build-constraint constraints.txt
@@ -16,6 +16,8 @@ PINS_newest :=
 PINS_oldest := -c constraints-oldest.txt
 PYTEST := -m pytest -n 2 -m "not soak"
 TESTS ?= tests
+# tests start many processes: what one has compiled, the others read, wherever bytecode is switched off
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup lock demo test doctest test-newest test-oldest lint soak claims bench clean
 
