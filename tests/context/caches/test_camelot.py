@@ -5,8 +5,8 @@ import torch
 
 import remanence as rm
 from bank_search import found_by, search_of
-from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.camelot import Camelot
+from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import PAD, LayerCache
 from remanence.context.caches.rotary import Rotary
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bank_search import found_by, search_of
-from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.em_llm import EMLLM
+from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.segmentation import refined, surprise
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bank_search import found_by, search_of
-from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.extended_mind import ExtendedMind
+from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import PAD, LayerCache
 
 COUNT, AWAY = 12, 7

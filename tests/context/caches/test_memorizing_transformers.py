@@ -7,7 +7,7 @@ import torch
 
 import remanence as rm
 from bank_search import found_by, search_of
-from remanence.context.caches.attention import ForwardCall
+from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.memorizing_transformers import MemorizingTransformers
 from remanence.errors import UsageError

@@ -8,8 +8,8 @@ import torch
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 import remanence as rm
-from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.bank import Found, best
+from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.rotary import Rotary
@@ -58,7 +58,7 @@ def test_the_bank_is_at_position_0_and_sinks_stand_before_the_window(llama, text
     # What is not away is the sinks and the newest, at the positions right before the next token
     front = index[~away]
     assert front.tolist() == [0, 1, 2, *range(90 - len(front) + 3, 90)]
-    position = int(cache.base[0]) - len(front) + torch.arange(len(front))
+    position = int(cache.rows.next[0]) - len(front) + torch.arange(len(front))
     cos, sin = llama.model.rotary_emb(raw, position[None])
     expected = apply_rotary_pos_emb(raw[:, :, front], raw[:, :, front], cos, sin)[1]
     assert torch.allclose(held.keys[:, :, ~away], expected, atol=1e-4)

@@ -106,11 +106,11 @@ def subject() -> Any:
 def bounded(policy: Callable[[], Policy]) -> Make:
     """Makes caches of a policy that has no name, such as a baseline that only a claim needs."""
     from remanence.context.caches.hugging_face import cache_class
-    from remanence.context.caches.supported import shape_of
+    from remanence.context.caches.probe import shape_of
 
     def make(model: Any, budget: int) -> PolicyCache:
         made: PolicyCache = cache_class()(policy(), shape_of(model), budget=budget, tokens=None)
-        made.check_budget()
+        made.layer_budget.check()
         return made
 
     return make

@@ -1,54 +1,12 @@
-"""Attention over what a cache holds, and the way to it: the model's own attention function is swapped while reading."""
+"""Softmax attention over what a cache holds, and what of it a new token may see."""
 
 from __future__ import annotations
-
-import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from remanence.errors import Diverged, StateError, UsageError
-
-if TYPE_CHECKING:
-    from remanence.context.caches.cache import PolicyCache
-
-_NUMBERS = itertools.count()
-
-
-@dataclass
-class ForwardCall:
-    """One call of the model.
-
-    Parameters
-    ----------
-    tokens:
-        (batch, n) int64, or None where embeddings were given.
-    valid:
-        (batch, n) bool: which new tokens are no padding; None where all are.
-    length:
-        How many tokens are new.
-    positions:
-        (batch, n) int64: the positions of the new tokens.
-    first:
-        Whether no token came before and none is padding: each token then sees those up to itself.
-    mask:
-        What the new tokens may see of a layer without padding, (1, 1, n, count); layers of as many entries share it.
-    shared:
-        What a policy found out about the call that holds for all layers, by name.
-    """
-
-    tokens: Tensor | None
-    valid: Tensor | None
-    length: int
-    positions: Tensor
-    first: bool = False
-    mask: Tensor | None = None
-    shared: dict[str, Any] = field(default_factory=dict)
+from remanence.context.caches.forward_call import ForwardCall
 
 
 def attention(
@@ -135,80 +93,3 @@ def visible(index: Tensor, call: ForwardCall, seen: int) -> Tensor | None:
         everything = torch.ones(1, 1, new, count, dtype=torch.bool, device=index.device)
         call.mask = everything.tril(count - new)
     return call.mask
-
-
-@contextmanager
-def attach(cache: PolicyCache, model: Any) -> Iterator[None]:
-    """Inside, the model hands the cache what its policy needs; afterwards the model is as it was."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    if cache.attached:
-        raise StateError("the cache is inside `with cache.attach(model):` already: leave that block first")
-    before = model.config._attn_implementation
-    # "eager" is a function of each model's file and has no entry of its own; sdpa computes the same
-    original = ALL_ATTENTION_FUNCTIONS.get(before, sdpa_attention_forward)
-    original_mask = ALL_MASK_ATTENTION_FUNCTIONS.get(before if before != "eager" else "sdpa")
-    name = f"remanence-{next(_NUMBERS)}"
-
-    def attend(
-        module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **rest: Any
-    ) -> tuple[Tensor, Tensor | None]:
-        if cache.call is None:
-            given: tuple[Tensor, Tensor | None] = original(module, query, key, value, mask, **rest)
-            return given
-        scaling = rest.get("scaling") or module.head_dim**-0.5
-        output, shares = cache.attend(module.layer_idx, query, scaling)
-        return output.transpose(1, 2).contiguous(), shares
-
-    def mask(*args: Any, **rest: Any) -> Tensor | None:
-        if cache.call is not None or original_mask is None:
-            return None
-        made: Tensor | None = original_mask(*args, **rest)
-        return made
-
-    def enter(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if given.get("past_key_values") is not cache:
-            return None
-        tokens = given.get("input_ids", args[0] if args else None)
-        embedded = given.get("inputs_embeds")
-        given_as = tokens if tokens is not None else embedded
-        if given_as is None:
-            raise UsageError("the model was called with neither input_ids nor inputs_embeds: give one by name")
-        given["position_ids"] = cache.enter(tokens, tuple(given_as.shape[:2]), given.pop("attention_mask", None))
-        if "logits" in cache.policy.sees:
-            given.pop("logits_to_keep", None)  # every new token is to be heard
-        return args, given
-
-    def leave(_: Any, __: tuple[Any, ...], ___: dict[str, Any], output: Any) -> None:
-        if cache.call is None:
-            return
-        logits = output.logits if hasattr(output, "logits") else output[0]
-        if not bool(torch.isfinite(logits[:, -1]).all()):
-            cache.abandon()
-            raise Diverged(
-                f"the model's logits are NaN or infinite after {cache.seen} tokens: check its weights and dtype; "
-                "go on from a copy or a saved cache of before"
-            )
-        cache.leave(logits)
-
-    AttentionInterface.register(name, attend)
-    AttentionMaskInterface.register(name, mask)
-    hooks = [
-        model.register_forward_pre_hook(enter, with_kwargs=True),
-        model.register_forward_hook(leave, with_kwargs=True),
-    ]
-    cache.attached = True
-    model.set_attn_implementation(name)
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.set_attn_implementation(before)
-        cache.attached = False
-        cache.abandon()
-        ALL_ATTENTION_FUNCTIONS._global_mapping.pop(name, None)
-        ALL_MASK_ATTENTION_FUNCTIONS._global_mapping.pop(name, None)

@@ -14,7 +14,7 @@ from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Policy
 
 if TYPE_CHECKING:
-    from remanence.context.caches.attention import ForwardCall
+    from remanence.context.caches.forward_call import ForwardCall
 
 
 class AttentionScores(Policy):

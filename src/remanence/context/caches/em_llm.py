@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
-from remanence.context.caches.attention import ForwardCall
 from remanence.context.caches.bank import Found, Search, hidden
+from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.segmentation import refined, surprise

@@ -9,8 +9,8 @@ from remanence import registry
 from remanence.context.caches.cache import PolicyCache
 from remanence.context.caches.hugging_face import cache_class
 from remanence.context.caches.policy import Policy
+from remanence.context.caches.probe import shape_of
 from remanence.context.caches.saved import read_saved
-from remanence.context.caches.supported import shape_of
 from remanence.errors import BudgetError, UsageError, nearest
 from remanence.footprint import parse_bytes
 
@@ -79,7 +79,7 @@ def cache(
     made: PolicyCache = cache_class()(
         chosen, shape_of(model), budget=size, tokens=tokens, slack=slack, name=name, settings=settings
     )
-    made.check_budget()
+    made.layer_budget.check()
     return made
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from remanence.context.caches.layer_cache import LayerCache
+from remanence.context.caches.rotary import Rotary
+
+
+class Keys(Protocol):
+    """What a compression sees of the layer whose keys it compresses."""
+
+    rotary: Rotary | None
+    besides: dict[str, Tensor]
+
+    @property
+    def keys(self) -> Tensor: ...
+
+    @property
+    def valid(self) -> Tensor: ...
 
 
 class KeyCompression(ABC):
@@ -31,13 +43,13 @@ class KeyCompression(ABC):
         """Numbers of a compressed key, where a whole one has so many features."""
 
     @abstractmethod
-    def prepare(self, held: LayerCache) -> None:
+    def prepare(self, held: Keys) -> None:
         """Decide, from what a layer holds, how its keys are to be compressed; tensors go to `held.besides`."""
 
     @abstractmethod
-    def compress(self, held: LayerCache, keys: Tensor) -> Tensor:
+    def compress(self, held: Keys, keys: Tensor) -> Tensor:
         """Whole keys (batch, heads, n, features) as they are stored, (batch, heads, n, width)."""
 
     @abstractmethod
-    def widen(self, held: LayerCache, compressed: Tensor, features: int) -> Tensor:
+    def widen(self, held: Keys, compressed: Tensor, features: int) -> Tensor:
         """Compressed keys as attention sees them, (batch, heads, n, features)."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from remanence.context.caches.attention import attention, visible
+from remanence.context.caches.forward_call import ForwardCall
+from remanence.context.caches.key_compression import KeyCompression
 from remanence.context.caches.layer_cache import LayerCache
+from remanence.context.caches.supported import Shape
 from remanence.errors import UsageError
-
-if TYPE_CHECKING:
-    from remanence.context.caches.attention import ForwardCall
-    from remanence.context.caches.key_compression import KeyCompression
-    from remanence.context.caches.supported import Shape
 
 Positions = Literal["closed", "original"]
 
@@ -120,8 +119,6 @@ class Policy:
 
         As `attention.visible` gives it.
         """
-        from remanence.context.caches.attention import visible
-
         return visible(held.index, call, seen)
 
     def attend(
@@ -149,8 +146,6 @@ class Policy:
             (batch, query heads, n, features), and the attention (batch, query heads, n, count) if the policy
             needs it.
         """
-        from remanence.context.caches.attention import attention
-
         asked = "attention" in self.sees
         return attention(query, held.keys, held.values, visible, scaling, weights=asked, causal=call.first)
 

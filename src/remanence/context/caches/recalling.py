@@ -12,8 +12,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from remanence.context.caches.attention import ForwardCall, attention, visible
+from remanence.context.caches.attention import attention, visible
 from remanence.context.caches.bank import Bank, Found, Search, entries_at, hidden
+from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import SHORTEST, LayerCache
 from remanence.context.caches.policy import Policy, Positions
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,39 +46,14 @@ class Rotary:
         return turned if some is x else torch.cat([turned, x[..., width:]], -1)
 
 
-def rotary_of(model: Any) -> Rotary | None:
-    """The rotary embedding of a Hugging Face model, or None where there is none whose keys can be moved.
-
-    That they can is tried: a key that the model's own function rotates to one position must, turned by the
-    difference, equal the same key rotated to another.
-    """
-    owner = model.get_decoder() if hasattr(model, "get_decoder") else model
-    embedding = getattr(owner, "rotary_emb", None)
-    frequencies = getattr(embedding, "inv_freq", None)
-    if (
-        embedding is None
-        or frequencies is None
-        or getattr(embedding, "rope_type", "default") in ("dynamic", "longrope")
-    ):
-        return None
-    apply = getattr(sys.modules[type(owner).__module__], "apply_rotary_pos_emb", None)
-    if apply is None:
-        return None
-    rotary = Rotary(frequencies.double())
-    config = model.config
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    key = torch.linspace(-1, 1, width, device=frequencies.device).view(1, 1, 1, width)
-    try:
-        near, far = (_rotated(embedding, apply, key, position) for position in (5, 13))
-    except (TypeError, ValueError, RuntimeError):  # another signature, another layout: not one that is known here
-        return None
-    moved = rotary.turn(near, torch.full((1, 1, 1), 8, device=key.device))
-    return rotary if torch.allclose(moved, far, atol=1e-4) else None
-
-
-def _rotated(embedding: Any, apply: Any, key: Tensor, position: int) -> Tensor:
-    with torch.no_grad():
-        cos, sin = embedding(key, torch.tensor([[position]], device=key.device))
-        turned = cos.shape[-1]
-        passed: Tensor = apply(key[..., :turned], key[..., :turned], cos, sin)[1]
-        return torch.cat([passed, key[..., turned:]], -1)
+def rotaries_of(model: Any) -> list[Rotary]:
+    """The rotary embeddings within a Hugging Face model, but for those whose frequencies change with the text."""
+    found: list[Rotary] = []
+    for module in model.modules():
+        changing = getattr(module, "rope_type", "default") in ("dynamic", "longrope")
+        for name, buffer in [] if changing else module.named_buffers(recurse=False):
+            if name.endswith("inv_freq") and buffer.dim() == 1:
+                frequencies = buffer.double()
+                if not any(torch.equal(one.frequencies, frequencies) for one in found):
+                    found.append(Rotary(frequencies))
+    return found

@@ -21,7 +21,7 @@ from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 
 if TYPE_CHECKING:
-    from remanence.context.caches.attention import ForwardCall
+    from remanence.context.caches.forward_call import ForwardCall
     from remanence.context.caches.supported import Shape
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from remanence.context.caches.rotary import Rotary, rotary_of
+from remanence.context.caches.rotary import Rotary
 from remanence.errors import MissingExtra, UsageError
 
 SUPPORTED = (
@@ -33,7 +33,9 @@ class Shape:
     dtype:
         Of keys and values.
     rotary:
-        How keys are moved, or None where they cannot be.
+        How the keys of each layer are moved, or None where they know no position.
+    movable:
+        Whether keys can be moved.
     fingerprint:
         Equal for models whose caches may be exchanged.
     """
@@ -44,12 +46,13 @@ class Shape:
     positions: int
     vocabulary: int
     dtype: torch.dtype
-    rotary: Rotary | None
+    rotary: tuple[Rotary | None, ...]
+    movable: bool
     fingerprint: str
 
 
-def shape_of(model: Any) -> Shape:
-    """What a cache must know of a model.
+def declared_shape(model: Any) -> Shape:
+    """What a model says of itself; what it does with its keys is tried by `probe.shape_of`.
 
     Raises
     ------
@@ -86,7 +89,8 @@ def shape_of(model: Any) -> Shape:
         getattr(config, "max_position_embeddings", None) or 1 << 30,
         config.vocab_size,
         model.dtype,
-        rotary_of(model),
+        (None,) * config.num_hidden_layers,
+        False,
         hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
     )
 
@@ -106,8 +110,6 @@ def _unsupported(model: Any, config: Any) -> str:
         return f"has layers of {' and '.join(strange)}"
     if getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True):
         return f"attends in a sliding window of {config.sliding_window} tokens"
-    if not getattr(model, "_supports_attention_backend", False):
-        return "does not take its attention function from the AttentionInterface"
     if not hasattr(config, "num_attention_heads") or not hasattr(config, "num_hidden_layers"):
         return "has no attention layers with keys and values"
     return ""

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from remanence.context.caches.heavy_hitters import HeavyHitters
-from remanence.context.caches.key_compression import KeyCompression
+from remanence.context.caches.key_compression import KeyCompression, Keys
 from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.policy import Positions
 from remanence.errors import UsageError
@@ -22,7 +22,7 @@ from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 
 if TYPE_CHECKING:
-    from remanence.context.caches.attention import ForwardCall
+    from remanence.context.caches.forward_call import ForwardCall
     from remanence.context.caches.supported import Shape
 
 
@@ -47,12 +47,12 @@ class Channels(KeyCompression):
         # An even number, so that it is the same with pairs and without
         return features - 2 * int(self.ratio * features / 2)
 
-    def prepare(self, held: LayerCache) -> None:
+    def prepare(self, held: Keys) -> None:
         keys = held.keys.float() * held.valid.unsqueeze(-1)
         importance = held.besides.pop("queries") * keys.square().sum(2)
         held.besides["channels"] = self.choose(importance, held).to(torch.int16)
 
-    def choose(self, importance: Tensor, held: LayerCache) -> Tensor:
+    def choose(self, importance: Tensor, held: Keys) -> Tensor:
         """The channels that stay, (batch, heads, width) ascending, by (batch, heads, features) squared scores."""
         features = importance.shape[2]
         width = self.width(features)
@@ -67,15 +67,15 @@ class Channels(KeyCompression):
         pairs = importance.view(*importance.shape[:2], 2, half).sum(2).topk(width // 2, 2).indices
         return torch.cat([pairs, pairs + half], 2).sort(2).values
 
-    def compress(self, held: LayerCache, keys: Tensor) -> Tensor:
+    def compress(self, held: Keys, keys: Tensor) -> Tensor:
         return keys.gather(3, self._places(held, keys.shape[2]))
 
-    def widen(self, held: LayerCache, compressed: Tensor, features: int) -> Tensor:
+    def widen(self, held: Keys, compressed: Tensor, features: int) -> Tensor:
         wide = compressed.new_zeros(*compressed.shape[:3], features)
         return wide.scatter_(3, self._places(held, compressed.shape[2]), compressed)
 
     @staticmethod
-    def _places(held: LayerCache, count: int) -> Tensor:
+    def _places(held: Keys, count: int) -> Tensor:
         channels = held.besides["channels"].long().unsqueeze(2)
         return channels.expand(*channels.shape[:2], count, channels.shape[3])
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.claims.measures.caches import EQUAL, HOW, REDUCED, bounded, measured, named
-from remanence.context.caches.attention import ForwardCall
+from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.sirllm import SirLLM
 from remanence.randomness import derive, generator
