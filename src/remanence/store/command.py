@@ -258,7 +258,8 @@ def consolidate(
 @app.command()
 def encode(file: File, encoder: EncoderName = "auto", as_json: AsJson = False) -> None:
     """Encode what waits for a vector; with another encoder, everything anew while the old vectors serve."""
-    from remanence.store.opening import encoder_of, recorded_encoder
+    from remanence.store.encode.encoder import encoder_of
+    from remanence.store.opening import recorded_encoder
 
     with opened(file) as store:
         changes = encoder != "auto" and recorded_encoder(store.database) not in (None, encoder)

@@ -16,7 +16,7 @@ from remanence.store.encode.older import InOldSpace, compatible
 from remanence.store.where import Filter
 
 if TYPE_CHECKING:
-    from remanence.store.encode import Encoder
+    from remanence.store.encode.protocol import Encoder
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""

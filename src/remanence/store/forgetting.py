@@ -10,10 +10,10 @@ from remanence.store.record import Receipt, Removal, identity
 from remanence.store.where import Filter, filter_of
 
 if TYPE_CHECKING:
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 
-def forget(store: Store, record: str | Iterable[str] | None, where: Any, scope: str | None) -> Receipt:
+def forget(store: Records, record: str | Iterable[str] | None, where: Any, scope: str | None) -> Receipt:
     """Delete records by id or by filter, and what was made from them."""
     if record is None and where is None and scope is None:
         raise UsageError("nothing was named to forget: give an id, ids, where=… or scope=… (scope='*' for everything)")
@@ -40,14 +40,14 @@ def forget(store: Store, record: str | Iterable[str] | None, where: Any, scope: 
     return Receipt(tuple(ids), len(ids), versions, places, checked)
 
 
-def _texts(store: Store, ids: list[str]) -> list[str]:
+def _texts(store: Records, ids: list[str]) -> list[str]:
     found: dict[str, None] = {}
     for one in ids:
         found |= dict.fromkeys(told.text for told in store.database.history(one))
     return list(found)
 
 
-def _graph_texts(store: Store, ids: list[str]) -> list[str]:
+def _graph_texts(store: Records, ids: list[str]) -> list[str]:
     """What a memory that walks a graph had encoded for the sake of these records: phrases and facts."""
     from remanence.store.retrieve.graph import encoded_for
     from remanence.store.retrieve.recognise import facts_told, sources
@@ -59,13 +59,13 @@ def _graph_texts(store: Store, ids: list[str]) -> list[str]:
     )
 
 
-def _fingerprints(store: Store, texts: list[str]) -> list[str]:
+def _fingerprints(store: Records, texts: list[str]) -> list[str]:
     """Under which keys the encoder's cache holds the texts."""
     fingerprint = getattr(store.encoding.encoder, "fingerprint", None)
     return [fingerprint(text) for text in texts] if fingerprint else []
 
 
-def purge(store: Store, texts: list[str] | None = None) -> tuple[dict[str, Removal], str]:
+def purge(store: Records, texts: list[str] | None = None) -> tuple[dict[str, Removal], str]:
     """Finish what a deletion began; called again at the next opening where something blocked it."""
     fingerprints = store.database.unpurged()
     if fingerprints is None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from remanence.errors import MissingExtra, UsageError, nearest
 from remanence.store.database.base import Database
+from remanence.store.encode.encoder import encoder_of
 from remanence.store.retrieve.terms import stemmer
 from remanence.store.store import Store
 
 if TYPE_CHECKING:
-    from remanence.store.encode import Encoder
+    from remanence.store.encode.protocol import Encoder
     from remanence.store.language import Language
     from remanence.store.memories.base import Memory
 
@@ -147,18 +148,3 @@ def memory(name: str, store: Store | str | os.PathLike[str], **settings: Any) ->
     made: Memory = known[name].factory(**settings)
     place = store if isinstance(store, Store) else open(store)
     return made.on(place, place.language)
-
-
-def encoder_of(given: Any) -> Encoder | None:
-    """An encoder by name, or the object that was given."""
-    if given is None:
-        return None
-    if isinstance(given, str):
-        from remanence.store.encode import encoder
-
-        return encoder(given)
-    if not all(hasattr(given, name) for name in ("name", "dimension", "encode")):
-        raise UsageError(
-            f"a {type(given).__name__} was given as the encoder, expected a name or an object with name, dimension and encode"
-        )
-    return cast("Encoder", given)

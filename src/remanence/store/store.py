@@ -19,7 +19,7 @@ from remanence.store.where import filter_of
 if TYPE_CHECKING:
     import os
 
-    from remanence.store.encode import Encoder
+    from remanence.store.encode.protocol import Encoder
     from remanence.store.language import Language
     from remanence.store.manage import Policy
 
@@ -429,7 +429,7 @@ class Store(Twins):
             Whether to return only when the new vectors serve; otherwise a thread does it. What is encoded when
             it is stopped stays, and the next call goes on.
         """
-        from remanence.store.opening import encoder_of
+        from remanence.store.encode.encoder import encoder_of
 
         made = encoder_of(encoder)
         if made is None:

@@ -17,14 +17,14 @@ from remanence.store.times import instant, moment
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 FORMAT = "remanence-store/1"
 _TIMES = ("said_at", "recorded_at", "replaced_at", "valid_from", "valid_to", "closed_to", "used_at")
 _BLOCK = 2000
 
 
-def export(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
+def export(store: Records, path: str | os.PathLike[str], progress: Progress | None) -> int:
     """Write a line that names the format, a line for each version, oldest first, and a line for each link."""
     path = _target(path)
     total = int(store.database.statistics()["versions"])
@@ -85,7 +85,7 @@ def readable_link(link: Link) -> dict[str, Any]:
     return {"link": {**asdict(link), "made_at": link.made_at.isoformat() if link.made_at else None}}
 
 
-def import_(store: Store, path: str | os.PathLike[str], progress: Progress | None) -> int:
+def import_(store: Records, path: str | os.PathLike[str], progress: Progress | None) -> int:
     """Read what `export` wrote into a store, all of it or nothing."""
     source = _path(path, "import")
     if descriptors.keeps(source):
@@ -102,7 +102,7 @@ def import_(store: Store, path: str | os.PathLike[str], progress: Progress | Non
 
 
 def restore_lines(
-    store: Store, lines: Iterable[dict[str, Any]], source: str = "the saved state", progress: Progress | None = None
+    store: Records, lines: Iterable[dict[str, Any]], source: str = "the saved state", progress: Progress | None = None
 ) -> int:
     """Write versions and links as `readable` and `readable_link` told them, all or none; the number of versions."""
     done = 0

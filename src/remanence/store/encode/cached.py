@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from remanence import vector_cache
 from remanence.errors import StateError
 from remanence.minilm import check_texts
-from remanence.store.encode.encoder import Encoder
+from remanence.store.encode.protocol import Encoder
 
 _TEXTS_AT_ONCE = 1024
 

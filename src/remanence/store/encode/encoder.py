@@ -1,37 +1,15 @@
-"""Encoders by name: what one is, and the list of ways to make one."""
+"""Encoders by name: the list of ways to make one."""
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable
+from typing import Any, cast
 
 from remanence.errors import UsageError, nearest
-
-
-@runtime_checkable
-class Encoder(Protocol):
-    """Turns texts into vectors.
-
-    ``name`` says which model, version and dimension made a vector (``minilm:int8@2#384``): vectors of two
-    encoders may be compared exactly where their names are equal. It stands in the database beside each vector,
-    and ``encoder(name)`` makes the same encoder again.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def dimension(self) -> int: ...
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors (n, dimension) of length 1, in the order of the texts."""
-        ...
-
+from remanence.store.encode.cached import Cached
+from remanence.store.encode.protocol import Encoder
 
 Factory = Callable[..., Encoder]
 """Called with what stands behind the first colon of the name (maybe nothing) and with the settings."""
@@ -123,13 +101,7 @@ def encoder(name: str = "minilm", *, cache: bool = True, **settings: Any) -> Enc
             f"the encoder {name!r} is asked for and what is installed is {made.name!r}: "
             "encode the texts again, or install that version"
         )
-    return _cached(made) if cache else made
-
-
-def _cached(made: Encoder) -> Encoder:
-    from remanence.store.encode.cached import Cached
-
-    return Cached(made)
+    return Cached(made) if cache else made
 
 
 def _with_dimension(kind: str, stamp: re.Match[str] | None, settings: dict[str, Any]) -> dict[str, Any]:
@@ -146,3 +118,16 @@ def _factory(kind: str) -> Factory:
         loaded: Factory = getattr(importlib.import_module(module), attribute)
         return loaded
     return factory
+
+
+def encoder_of(given: Any) -> Encoder | None:
+    """An encoder by name, or the object that was given."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return encoder(given)
+    if not all(hasattr(given, name) for name in ("name", "dimension", "encode")):
+        raise UsageError(
+            f"a {type(given).__name__} was given as the encoder, expected a name or an object with name, dimension and encode"
+        )
+    return cast(Encoder, given)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remanence.errors import UsageError
-from remanence.store.encode.encoder import Encoder
+from remanence.store.encode.protocol import Encoder
 
 
 @runtime_checkable

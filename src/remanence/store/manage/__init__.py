@@ -17,7 +17,7 @@ from remanence.store.record import scope_of
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 POLICIES: dict[str, type[Policy]] = {
     "merge": Merge,
@@ -31,7 +31,7 @@ __all__ = ["POLICIES", "Decay", "LinkAlike", "Merge", "Policy", "Promote", "Summ
 
 
 def consolidate(
-    store: Store,
+    store: Records,
     wanted: str | Policy | Sequence[str | Policy],
     scope: str | None,
     settings: dict[str, Any],
@@ -50,7 +50,7 @@ def consolidate(
     return counts
 
 
-def _scopes(store: Store, scope: str | None) -> list[str]:
+def _scopes(store: Records, scope: str | None) -> list[str]:
     known = list(store.scopes())
     if scope is None or scope == "*":
         return known

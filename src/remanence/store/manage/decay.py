@@ -13,8 +13,8 @@ from remanence.store.manage.policy import Policy, blocks
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
+    from remanence.store.protocol import Records
     from remanence.store.record import Told
-    from remanence.store.store import Store
 
 _DAY = 86_400_000_000
 _KEPT = "decayed at"
@@ -43,7 +43,7 @@ class Decay(Policy):
     ) -> None:
         self.half_life, self.forget_below = half_life, forget_below
 
-    def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
+    def run(self, store: Records, scope: str, progress: Progress | None = None) -> dict[str, int]:
         key = scope_setting(_KEPT, scope)
         last, now = int(store.database.setting(key) or 0), store.clock()
         weak: list[str] = []

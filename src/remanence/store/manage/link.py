@@ -12,7 +12,7 @@ from remanence.store.record import Link
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 RELATION = "like"
 
@@ -36,7 +36,7 @@ class LinkAlike(Policy):
     ) -> None:
         self.most, self.near = most, near
 
-    def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
+    def run(self, store: Records, scope: str, progress: Progress | None = None) -> dict[str, int]:
         space = store.encoding.serving
         made = 0
         for block in blocks(store, scope, progress) if space else ():

@@ -14,7 +14,7 @@ from remanence.store.times import moment
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 _WORD = re.compile(r"\w+")
 _NEAR = 8
@@ -43,7 +43,7 @@ class Merge(Policy):
     ) -> None:
         self.alike, self.shared = alike, shared
 
-    def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
+    def run(self, store: Records, scope: str, progress: Progress | None = None) -> dict[str, int]:
         space = store.encoding.serving
         seen: dict[tuple[str | None, tuple[str, ...]], str] = {}
         gone: set[str] = set()
@@ -74,7 +74,7 @@ class Merge(Policy):
         return len(one & other) >= self.shared * max(1, len(one | other))
 
     @staticmethod
-    def _end(store: Store, told: Told, kept: str) -> None:
+    def _end(store: Records, told: Told, kept: str) -> None:
         with store.database.transaction():
             current = store.database.current([told.id, kept])
             if len(current) < 2 or current[0].version != told.version:

@@ -14,7 +14,7 @@ from remanence.store.where import Filter
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 _BLOCK = 500
 
@@ -24,16 +24,16 @@ class Policy(ABC):
     and run again."""
 
     @abstractmethod
-    def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
+    def run(self, store: Records, scope: str, progress: Progress | None = None) -> dict[str, int]:
         """Do it; what was done, counted by name."""
 
 
-def exactly(store: Store, scope: str) -> Filter:
+def exactly(store: Records, scope: str) -> Filter:
     """The current records of a scope."""
     return Filter(scope=scope, now=store.clock())
 
 
-def blocks(store: Store, scope: str, progress: Progress | None = None) -> Iterator[list[Told]]:
+def blocks(store: Records, scope: str, progress: Progress | None = None) -> Iterator[list[Told]]:
     """The current records of one scope itself, not of those below it, in order of writing."""
     wanted = exactly(store, scope)
     total = store.database.count(wanted) if progress else 0
@@ -48,7 +48,7 @@ def blocks(store: Store, scope: str, progress: Progress | None = None) -> Iterat
             progress(done, total)
 
 
-def vectors_of(store: Store, block: list[Told]) -> tuple[Rows, Vectors]:
+def vectors_of(store: Records, block: list[Told]) -> tuple[Rows, Vectors]:
     """The rows of a block that have a vector, and those."""
     space = store.encoding.serving
     rows = np.array([told.row for told in block], dtype=np.int64)

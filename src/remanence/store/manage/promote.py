@@ -11,7 +11,7 @@ from remanence.store.manage.policy import Policy, blocks
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 TAG = "promoted"
 
@@ -31,7 +31,7 @@ class Promote(Policy):
     ) -> None:
         self.uses = uses
 
-    def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
+    def run(self, store: Records, scope: str, progress: Progress | None = None) -> dict[str, int]:
         made = 0
         for block in blocks(store, scope, progress):
             for told in block:

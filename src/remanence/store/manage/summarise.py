@@ -12,7 +12,7 @@ from remanence.store.record import Link, Told
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 TAG = "summary"
 
@@ -39,7 +39,7 @@ class Summarise(Policy):
     ) -> None:
         self.least, self.sentences = least, sentences
 
-    def run(self, store: Store, scope: str, progress: Progress | None = None) -> dict[str, int]:
+    def run(self, store: Records, scope: str, progress: Progress | None = None) -> dict[str, int]:
         members: dict[str, list[Told]] = {}
         notes: dict[str, Told] = {}
         for block in blocks(store, scope, progress):
@@ -60,7 +60,7 @@ class Summarise(Policy):
         return {"summarised": made}
 
     @staticmethod
-    def _write(store: Store, scope: str, source: str, text: str, told: list[Told], note: Told | None) -> None:
+    def _write(store: Records, scope: str, source: str, text: str, told: list[Told], note: Told | None) -> None:
         with store.database.transaction():
             there = store.database.current([one.id for one in told])
             if len(there) < len(told):

@@ -16,7 +16,7 @@ from remanence.store.record import Hit, Record
 
 if TYPE_CHECKING:
     from remanence.store.language import Language
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 ROWS = "rows"
 """Under this name a record's metadata lists the inputs that it was made from, the latest first."""
@@ -46,16 +46,16 @@ class Memory:
     needs_language: ClassVar[tuple[str, ...]] = ()
     needs_vectors: ClassVar[bool] = True
 
-    _store: Store | None = None
+    _store: Records | None = None
     _language: Language | None = None
 
-    def on(self, store: Store, language: Language | None = None) -> Memory:
+    def on(self, store: Records, language: Language | None = None) -> Memory:
         """Work on this store, with this language model or its stand-in; returns itself."""
         self._store, self._language = store, language
         return self
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Records:
         if self._store is None:
             raise StateError(
                 f"{type(self).__name__} has no store yet: call on(store), or make it by remanence.store.memory"

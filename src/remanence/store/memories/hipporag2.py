@@ -28,7 +28,7 @@ from remanence.store.where import filter_of
 
 if TYPE_CHECKING:
     from remanence.store.language import Language
-    from remanence.store.store import Store
+    from remanence.store.protocol import Records
 
 GIVEN = "triples"
 """Under this name a record's metadata may hold its facts, as lists of subject, relation and object."""
@@ -124,7 +124,7 @@ class HippoRAG2(Memory):
         self.__dict__.update(state)
         self._graphs, self._lock = {}, threading.Lock()
 
-    def on(self, store: Store, language: Language | None = None) -> Memory:
+    def on(self, store: Records, language: Language | None = None) -> Memory:
         self._graphs = {}
         super().on(store, language)
         note_source(store.database, self.source)

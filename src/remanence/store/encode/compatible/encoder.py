@@ -18,7 +18,8 @@ from remanence.store.encode.compatible.bt2 import BT2
 from remanence.store.encode.compatible.head import EmbeddingHead
 from remanence.store.encode.compatible.oca import OCA
 from remanence.store.encode.compatible.xbt import XBT
-from remanence.store.encode.encoder import Encoder, encoder
+from remanence.store.encode.encoder import encoder
+from remanence.store.encode.protocol import Encoder
 
 Array = NDArray[np.float32]
 Head = EmbeddingHead | XBT
