@@ -1,13 +1,14 @@
 """The claim of joint training: that it bounds from above what single-pass learners reach."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import MLP, SPLIT_MNIST, one_pass
 
 CLAIM = Claim(
     system="joint",
     baseline="er",
     says="Training on all data at once bounds from above what rehearsal of a small sample reaches.",
-    stream={"source": "mnist", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
-    training={"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "limit": 1000},
+    stream=SPLIT_MNIST,
+    training=one_pass(MLP, 1000),
     settings={"er": {"size": 200}},
     search={"joint": {"lr": [0.01, 0.03, 0.1]}, "er": {"lr": [0.01, 0.03, 0.1]}},
     equal="passes over the data for the model that is asked at the end; bytes and updates are not, since joint "

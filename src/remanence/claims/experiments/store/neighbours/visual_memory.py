@@ -1,14 +1,15 @@
 """The claim of visual memory."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import LINEAR, SPLIT_CLINC150, one_pass
 
 CLAIM = Claim(
     system="visual-memory",
     baseline="er",
     says="Inserting the embeddings of new classes into a memory, with no training, keeps the old ones and answers "
     "better than fine-tuning a linear layer on the same frozen embeddings.",
-    stream={"source": "clinc150", "scenarios": [["split", {"experiences": 15, "order": "shuffled"}]]},
-    training={"model": "linear", "batch_size": 10, "epochs": 1, "limit": 500},
+    stream=SPLIT_CLINC150,
+    training=one_pass(LINEAR, 500),
     search={
         "visual-memory": {"neighbours": [10, 100], "pruning": ["none", "soft"]},
         "er": {"lr": [3.0, 10.0, 30.0, 100.0]},

@@ -1,13 +1,14 @@
 """The claim of view-batch learning."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import SPLIT_MNIST
 
 CLAIM = Claim(
     system="er+view-batch",
     baseline="er",
     says="Seeing each example in several views at once, and again after a longer rest, raises the accuracy of the "
     "rehearsal method it is added to.",
-    stream={"source": "mnist", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
+    stream=SPLIT_MNIST,
     training={"model": "mlp:100,100", "batch_size": 16, "epochs": 8, "limit": 300},
     settings={"er": {"size": 200}, "er+view-batch": {"size": 200, "views": 4}},
     search={label: {"lr": [0.003, 0.01, 0.03, 0.1, 0.3]} for label in ("er+view-batch", "er")},

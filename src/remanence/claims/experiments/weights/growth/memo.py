@@ -1,6 +1,7 @@
 """The claim of MEMO."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import SPLIT_MNIST
 
 CLAIM = Claim(
     system="memo",
@@ -9,7 +10,7 @@ CLAIM = Claim(
         "When exemplars and models share one number of bytes, adding only the last layers for each experience "
         "and keeping more exemplars beats adding whole networks."
     ),
-    stream={"source": "mnist", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
+    stream=SPLIT_MNIST,
     training={
         "model": "cnn:8",
         "batch_size": 32,

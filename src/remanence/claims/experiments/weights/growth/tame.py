@@ -1,13 +1,14 @@
 """The claim of TAME."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import MLP, PERMUTED_MNIST, one_pass
 
 CLAIM = Claim(
     system="tame",
     baseline="a-gem",
     says="Experts that are switched by the loss alone beat averaged gradient episodic memory on permuted digits.",
-    stream={"source": "mnist", "scenarios": [["permute", {"experiences": 10}]]},
-    training={"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "limit": 2000},
+    stream=PERMUTED_MNIST,
+    training=one_pass(MLP, 2000),
     settings={"tame": {"size": 500}, "a-gem": {"size": 500}},
     search={
         "tame": {"lr": [0.03, 0.1, 0.2], "window": [30, 100]},

@@ -1,14 +1,15 @@
 """The claim of the nearest class mean."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import LINEAR, SPLIT_CLINC150, one_pass
 
 CLAIM = Claim(
     system="ncm",
     baseline="ewc",
     says="The nearest class mean on frozen features of a pretrained encoder surpasses trained continual learners, "
     "regularised ones among them, on class-incremental streams.",
-    stream={"source": "clinc150", "scenarios": [["split", {"experiences": 15, "order": "shuffled"}]]},
-    training={"model": "linear", "batch_size": 10, "epochs": 1, "limit": 500},
+    stream=SPLIT_CLINC150,
+    training=one_pass(LINEAR, 500),
     settings={"er": {"size": 200}},
     search={"ewc": {"lr": [0.3, 3.0, 30.0], "strength": [1.0, 100.0]}, "er": {"lr": [1.0, 3.0, 10.0, 30.0]}},
     beside=("er",),

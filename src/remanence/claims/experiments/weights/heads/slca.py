@@ -1,6 +1,7 @@
 """The claim of SLCA."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import SPLIT_MNIST
 
 CLAIM = Claim(
     system="slca",
@@ -9,7 +10,7 @@ CLAIM = Claim(
         "A slow body and a head aligned on features drawn from one Gaussian per class beat sequential "
         "fine-tuning, with no example kept."
     ),
-    stream={"source": "mnist", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
+    stream=SPLIT_MNIST,
     training={"model": "mlp:100,100", "batch_size": 10, "epochs": 3, "limit": 500},
     search={"slca": {"lr": [0.01, 0.03, 0.1]}, "naive": {"lr": [0.01, 0.03, 0.1]}},
     equal="epochs; the Gaussians' bytes and the alignment's updates, through the head alone, are on top",

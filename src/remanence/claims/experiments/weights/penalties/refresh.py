@@ -1,13 +1,14 @@
 """The claim of refresh learning."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import MLP, SPLIT_MNIST, one_pass
 
 CLAIM = Claim(
     system="er+refresh",
     baseline="er",
     says="Unlearning each batch a little before it is learned raises the final accuracy of rehearsal.",
-    stream={"source": "mnist", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
-    training={"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "limit": 1000},
+    stream=SPLIT_MNIST,
+    training=one_pass(MLP, 1000),
     settings={"er+refresh": {"size": 200}, "er": {"size": 200}},
     search={
         "er+refresh": {"lr": [0.03, 0.1], "length": [1e-5, 1e-4]},

@@ -1,13 +1,14 @@
 """The claim of dark experience replay."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import MLP, PERMUTED_MNIST, one_pass
 
 CLAIM = Claim(
     system="der++",
     baseline="er",
     says="Matching remembered scores beside remembered labels surpasses rehearsing labels alone.",
-    stream={"source": "mnist", "scenarios": [["permute", {"experiences": 10}]]},
-    training={"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "limit": 2000},
+    stream=PERMUTED_MNIST,
+    training=one_pass(MLP, 2000),
     settings={"der++": {"size": 200}, "er": {"size": 200, "rehearsed": 20}},
     search={
         "der++": {"lr": [0.05, 0.1, 0.2], "alpha": [0.2, 1.0]},

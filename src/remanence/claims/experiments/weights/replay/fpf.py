@@ -1,13 +1,14 @@
 """The claim of forgetting-prioritized finetuning."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import CNN, SPLIT_CIFAR10, one_pass
 
 CLAIM = Claim(
     system="er+fpf",
     baseline="er",
     says="Finetuning only the most forgetful parameters on the memory raises the accuracy of the method it is added to.",
-    stream={"source": "cifar10", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
-    training={"model": "cnn:16", "batch_size": 10, "epochs": 1, "limit": 1000},
+    stream=SPLIT_CIFAR10,
+    training=one_pass(CNN, 1000),
     settings={
         "er": {"size": 200},
         "er+fpf": {"size": 200, "updates": 100},

@@ -1,14 +1,15 @@
 """The claim of periodic forgetting-prioritized finetuning."""
 
 from remanence.claims.engine.claim import Claim
+from remanence.claims.measures.setups import CNN, SPLIT_CIFAR10, one_pass
 
 CLAIM = Claim(
     system="k-fpf",
     baseline="er",
     says="Finetuning the most forgetful parameters now and then, without rehearsal beside new rows, surpasses "
     "rehearsal at every step at about half its cost.",
-    stream={"source": "cifar10", "scenarios": [["split", {"experiences": 5, "order": "shuffled"}]]},
-    training={"model": "cnn:16", "batch_size": 10, "epochs": 1, "limit": 1000},
+    stream=SPLIT_CIFAR10,
+    training=one_pass(CNN, 1000),
     settings={
         "er": {"size": 200},
         "k-fpf": {"size": 200, "every": 50, "updates": 20},

@@ -1,21 +1,15 @@
 """The claim of orthogonal compatible alignment."""
 
 from remanence.claims.engine.experiment import Experiment
-from remanence.claims.experiments.store.encode.compatible.bt2 import CLAIM as UPGRADE
-from remanence.claims.experiments.store.encode.compatible.bt2 import RATES, WEIGHTS, measure
+from remanence.claims.measures.upgrades import RATES, SHARED, WEIGHTS, measure
 
 CLAIM = Experiment(
     system="oca",
-    baseline="bct",
     says="Extra numbers and a learnt orthogonal transformation keep new vectors compatible with the old, and better among "
     "themselves than backward-compatible training does.",
     measure=measure,
-    data=UPGRADE.data,
-    metric="mean CMC-1",
-    settings={"bct#narrow": {"influence": 1.0}},
     search={"oca": {"lr": RATES, "alignment": WEIGHTS}, "bct": {"lr": RATES, "influence": WEIGHTS}},
-    beside=("bct#narrow", "independent"),
-    how=UPGRADE.how,
+    **SHARED,
     equal="bytes per new vector (80 numbers), epochs and updates; bct#narrow has 64 numbers, as in the paper",
     reduced="two layers on pixels instead of a residual network, Omniglot with 15 drawings per class instead of "
     "CIFAR-100 or ImageNet, 40 epochs",
