@@ -222,7 +222,7 @@ def test_results_are_as_readable_as_any_file(finished):
 
 def test_progress_that_cannot_be_written_stops_nothing(tmp_path):
     from remanence.arena.job import Record
-    from remanence.arena.many import ProgressFile
+    from remanence.arena.parallel import ProgressFile
 
     ProgressFile(tmp_path / "missing" / "progress.json")(Record(), streams.split("digits", experiences=5))
 

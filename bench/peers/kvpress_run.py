@@ -205,16 +205,16 @@ def compare(model: Any, method: Method, texts: int) -> dict[str, dict[str, float
     import torch
 
     from remanence.models.byte_tokenizer import BEGIN
-    from remanence.streams.recall.planted import planted
+    from remanence.streams.recall.needle_text import needle_text
 
-    end = len(planted(LENGTH, 0, facts=FACTS).facts[0].question) - 1 if method.asked else 0
+    end = len(needle_text(LENGTH, 0, facts=FACTS).facts[0].question) - 1 if method.asked else 0
     length = LENGTH + 1 + end
     sides = {"ours": Ours(model, method, length), "theirs": Theirs(model, method, length)}
     found: dict[str, dict[str, list[float]]] = {
         side: {"recall": [], "bytes": [], "reading": [], "answering": []} for side in sides
     }
     for number in range(-1, texts):  # the first warms up
-        given = planted(LENGTH, 1000 + number, facts=FACTS)
+        given = needle_text(LENGTH, 1000 + number, facts=FACTS)
         for facts in [[fact] for fact in given.facts] if method.asked else [list(given.facts)]:
             text = [BEGIN, *given.text.encode("ascii"), *facts[0].question.encode("ascii")[:end]]
             for side, one in list(sides.items())[:: 1 if number % 2 else -1]:

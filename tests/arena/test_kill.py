@@ -11,7 +11,7 @@ import time
 import pytest
 
 from remanence.arena.config import RunConfig
-from remanence.arena.many import CHECKPOINT, RESULT, execute, plan
+from remanence.arena.parallel import CHECKPOINT, RESULT, execute, plan
 from remanence.factory import load
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine has no fork to kill a child with")

@@ -18,12 +18,12 @@ import remanence as rm
 from remanence.answer import Answer
 from remanence.arena.config import RunConfig
 from remanence.arena.distance import by_lag, charts, section
-from remanence.arena.evaluate import mistaken
-from remanence.arena.looks import joined, looks
+from remanence.arena.evaluate import wrong_texts
 from remanence.arena.report import Report
+from remanence.arena.styles import budget_lines, styles
 from remanence.cli import app
 from remanence.errors import UsageError
-from remanence.streams.written import pack_texts, unpack_texts
+from remanence.streams.text_rows import pack_texts, unpack_texts
 from small_language_model import folder as small_model
 
 STREAM = ["recall", "--scenario", "planted:experiences=3,tokens=300,facts=2,filler=talk"]
@@ -33,12 +33,12 @@ def test_exact_match_passes_over_blanks_around_an_answer_and_nothing_else() -> N
     right = pack_texts(["9933", "in May", "Ça va", ""])
     answer = Answer(torch.zeros(4, 1), (), None, (" 9933\n", "in may", "Ça va", "x"))
     assert unpack_texts(right) == ["9933", "in May", "Ça va", ""]
-    assert mistaken(answer, right) == 2
+    assert wrong_texts(answer, right) == 2
 
 
 def test_an_answer_without_texts_is_refused() -> None:
     with pytest.raises(UsageError, match="0 texts for 1 questions"):
-        mistaken(Answer(torch.zeros(1, 1)), pack_texts(["yes"]))
+        wrong_texts(Answer(torch.zeros(1, 1)), pack_texts(["yes"]))
     with pytest.raises(UsageError, match="zero byte"):
         pack_texts(["a\x00b"])
 
@@ -79,12 +79,12 @@ def test_a_chart_for_every_budget_and_a_line_for_every_learner() -> None:
 
 def test_budgets_of_one_learner_share_a_colour_and_are_joined_from_few_bytes_to_many() -> None:
     rows = Report(made_up_recall()).rows
-    look = looks(rows)
-    assert len({(row.family, one.colour) for row, one in zip(rows, look, strict=True)}) == 4
-    assert all(len({one.line for row, one in zip(rows, look, strict=True) if row.family == f}) == 3 for f in ("rag",))
-    for places in joined(rows):
+    style = styles(rows)
+    assert len({(row.family, one.colour) for row, one in zip(rows, style, strict=True)}) == 4
+    assert all(len({one.line for row, one in zip(rows, style, strict=True) if row.family == f}) == 3 for f in ("rag",))
+    for places in budget_lines(rows):
         assert [rows[place].at for place in places] == list(BUDGETS)
-    assert joined(Report(made_up(4, 2)).rows) == []
+    assert budget_lines(Report(made_up(4, 2)).rows) == []
 
 
 @pytest.mark.parametrize("budgets", [(), ("64KB",), tuple(BUDGETS)])
@@ -99,7 +99,7 @@ def test_the_page_and_the_pictures(budgets: tuple[str, ...], tmp_path: Path) -> 
 
 def test_other_streams_have_no_distances() -> None:
     report = Report(made_up(3, 1))
-    assert section(report.rows, report.units) == ""
+    assert section(report.rows, report.unit) == ""
     assert "distance" not in report.plot()
     assert "Recall" not in report._page()
 

@@ -63,7 +63,7 @@ def test_frame_is_best_first_and_ends_with_the_reference() -> None:
     assert frame["accuracy"][:-1].is_monotonic_decreasing
     mine = [r.accuracy for r in results if r.learner == "er"]
     assert frame.loc["er", "accuracy"] == pytest.approx(np.mean(mine))
-    assert frame.loc["er", "accuracy_spread"] == pytest.approx(np.std(mine, ddof=1))
+    assert frame.loc["er", "accuracy_std"] == pytest.approx(np.std(mine, ddof=1))
     assert frame.loc["er", "bytes"] == 88_000
     assert "intransigence" in frame.columns and np.isnan(frame.loc["joint", "intransigence"])
 
@@ -141,7 +141,7 @@ def test_learners_with_different_numbers_of_updates_stand_side_by_side() -> None
     [quick] = made_up(1, 1)
     slow = replace(quick, learner="slow", probes=[replace(p, update=p.update * 10) for p in quick.probes])
     report = Report([quick, slow])
-    (a, scores_a), (b, scores_b) = (row.taught for row in report.rows)
+    (a, scores_a), (b, scores_b) = (row.seen_so_far for row in report.rows)
     assert a[-1] == b[-1] == 5
     assert a == pytest.approx(b, abs=0.05)
     assert scores_a == pytest.approx(scores_b)
@@ -150,7 +150,7 @@ def test_learners_with_different_numbers_of_updates_stand_side_by_side() -> None
 def test_the_end_of_an_experience_is_drawn_where_it_differs_from_the_last_probe() -> None:
     [result] = made_up(1, 1)
     matrix = [[0.77] * 5 for _ in result.matrix]
-    passed, scores = Report([replace(result, matrix=matrix)]).rows[0].taught
+    passed, scores = Report([replace(result, matrix=matrix)]).rows[0].seen_so_far
     assert passed[-1] == 5 and scores[-1] == pytest.approx(0.77)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from remanence.arena.config import RunConfig
 from remanence.arena.job import Settings
-from remanence.arena.many import plan, run_all
+from remanence.arena.parallel import plan, run_all
 from remanence.arena.stacked import StackedJob
 from remanence.errors import Unsupported
 from remanence.recipe import Recipe

@@ -5,7 +5,7 @@ import torch
 from remanence.claims.engine.experiment import Measured
 from remanence.claims.experiments.weights.modules import memory_layers, product_key_memory
 from remanence.claims.measures.associations import NAMES, OBJECTS, VOCABULARY, dense, facts, flops, learn, recalled
-from remanence.streams.recall.recalled import IGNORE
+from remanence.streams.recall.sequence_batch import IGNORE
 
 
 def test_facts_have_one_object_for_each_subject():

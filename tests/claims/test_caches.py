@@ -5,7 +5,7 @@ import torch
 
 import remanence as rm
 from remanence.claims.measures import caches
-from remanence.streams.recall.planted import planted
+from remanence.streams.recall.needle_text import needle_text
 
 FILLER = "All the world's a stage.\nAnd all the men and women merely players.\n"
 
@@ -24,7 +24,7 @@ def reader():
 @torch.no_grad()
 @pytest.mark.parametrize("piece", [7, 64, 1000])
 def test_what_is_predicted_is_what_the_model_predicts_at_once(reader, piece):
-    texts = [planted(300, seed, facts=2, filler=FILLER) for seed in (1, 2)]
+    texts = [needle_text(300, seed, facts=2, filler=FILLER) for seed in (1, 2)]
     found = caches.read(reader, rm.context.cache("full-cache", model=reader), texts, piece=piece)
     nats, count = 0.0, 0
     for given in texts:

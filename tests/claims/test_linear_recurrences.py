@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from remanence.claims.experiments.context.layers import fast_and_forgetful_memory, hippo, lssl
-from remanence.streams.recall.recalled import IGNORE
+from remanence.streams.recall.sequence_batch import IGNORE
 
 
 @pytest.mark.parametrize("claim", [fast_and_forgetful_memory, hippo, lssl])

@@ -17,7 +17,7 @@ from pyarrow import csv as arrow_csv
 from remanence.errors import UsageError
 from remanence.streams import chunks
 from remanence.streams.chunks import open_reader
-from remanence.streams.records import record_ends
+from remanence.streams.csv_records import record_ends
 
 FIELD = st.text(alphabet='ab,"\n\r;é ', max_size=6)
 

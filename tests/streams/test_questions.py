@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.answer import Answer
-from remanence.arena.evaluate import missed
+from remanence.arena.evaluate import evidence_missed
 from remanence.errors import UsageError
 from remanence.streams.dialogues import evidence, said_at
 from remanence.streams.experience import Task
 from remanence.streams.facts import ATTRIBUTES
-from remanence.streams.written import pack, unpack
+from remanence.streams.text_rows import pack, unpack
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=3), max_size=5))
@@ -32,13 +32,13 @@ def test_missed_evidence_against_sets(k, data):
     evidence = torch.tensor([wanted + [-1] * (4 - len(wanted))])
     answer = Answer(torch.zeros(1, 4), (), torch.tensor([named + [-1] * (4 - len(named))]))
     found = len(set(wanted) & set(named[:k]))
-    assert missed(answer, evidence, Task("retrieval", f"recall@{k}")) == pytest.approx(1 - found / len(wanted))
-    assert missed(answer, evidence, Task("retrieval", f"hit@{k}")) == (found == 0)
+    assert evidence_missed(answer, evidence, Task("retrieval", f"recall@{k}")) == pytest.approx(1 - found / len(wanted))
+    assert evidence_missed(answer, evidence, Task("retrieval", f"hit@{k}")) == (found == 0)
 
 
 def test_an_answer_without_records_is_refused():
     with pytest.raises(UsageError, match="names no records"):
-        missed(Answer(torch.zeros(1, 1)), torch.zeros(1, 1), Task("retrieval", "hit@1"))
+        evidence_missed(Answer(torch.zeros(1, 1)), torch.zeros(1, 1), Task("retrieval", "hit@1"))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -95,7 +95,7 @@ def test_folds_part_the_questions_and_keep_the_records():
     assert {tuple(row) for part in parts for row in part.tests[0].x.tolist()} == {
         tuple(row) for row in whole.tests[0].x.tolist()
     }
-    assert all(part.marks == whole.marks for part in parts)
+    assert all(part.segment_ends == whole.segment_ends for part in parts)
 
 
 def test_what_cannot_be_asked_is_said():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from remanence import streams
 from remanence.errors import UsageError
 from remanence.streams import SCENARIOS, Stream, build
-from remanence.streams.experience import Joined
+from remanence.streams.experience import Concatenated
 
 FEW = settings(max_examples=15, deadline=None)
 SEEDS = st.integers(0, 1000)
@@ -227,13 +227,13 @@ def test_power_law_falls_with_the_time_since() -> None:
     base = streams.permute("digits", 9)
     stream = streams.power_law(base, 1.0, share=1.0)
     joined = stream.segments[8].examples
-    assert isinstance(joined, Joined)
+    assert isinstance(joined, Concatenated)
     counts = torch.tensor([float(len(part)) for part in joined.parts[1:]])
     expected = 1 / torch.arange(8, 0, -1)
     expected = expected / expected.sum() * 1438
     assert (counts - expected).abs().max() < 4 * expected.max().sqrt()
     even = streams.power_law(base, 0.0, share=1.0).segments[8].examples
-    assert isinstance(even, Joined)
+    assert isinstance(even, Concatenated)
     assert min(map(len, even.parts[1:])) > 120
     with pytest.raises(UsageError, match="several experiences"):
         streams.power_law("digits")
@@ -283,7 +283,7 @@ def test_disclose_hides_boundaries_and_mixes_what_nobody_else_can() -> None:
     assert sorted(ids_of(hidden)) == list(range(1438))
     assert ids_of(hidden) != ids_of(base)
     assert experience.examples.ordered
-    assert hidden.marks == base.marks
+    assert hidden.segment_ends == base.segment_ends
     told = next(streams.disclose(base, task_ids=True, classes=False).experiences())
     assert told.task == 0
     assert told.classes is None

@@ -11,7 +11,7 @@ import torch
 
 from remanence import streams
 from remanence.errors import StateError, UsageError
-from remanence.streams import SOURCES, cache, listing
+from remanence.streams import SOURCES, decoded_cache, listing
 from remanence.streams.clinc150 import DOMAINS, INTENTS
 from remanence.streams.sources import Source, _columns, _load
 
@@ -65,8 +65,8 @@ def test_images_are_read_to_the_bit_and_kept(tmp_path: Path, monkeypatch: pytest
 
 def test_a_cache_that_cannot_be_written_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMANENCE_CACHE", "/proc/nowhere")
-    cache.keep("key", {"x": torch.zeros(1)})
-    assert cache.recall("key") is None
+    decoded_cache.keep("key", {"x": torch.zeros(1)})
+    assert decoded_cache.recall("key") is None
 
 
 def test_a_file_of_another_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

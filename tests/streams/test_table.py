@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.errors import MissingExtra, UsageError
-from remanence.streams import scanned, text
-from remanence.streams.columns import CLIP, State, advance, standardise
+from remanence.streams import table_scan, text
+from remanence.streams.columns import CLIP, RunningStatistics, advance, standardise
 
 
 def frame(rows=400, seed=0):
@@ -54,7 +54,7 @@ def whole(stream):
 
 
 def small_chunks(monkeypatch, rows):
-    monkeypatch.setattr(scanned, "SAMPLE", rows)
+    monkeypatch.setattr(table_scan, "SAMPLE", rows)
     sys.modules["remanence.streams.table"]._opened.cache_clear()
 
 
@@ -70,11 +70,11 @@ NUMBERS = st.lists(
 def test_a_row_is_standardised_by_the_rows_before_it_alone(rows, cut):
     matrix = numpy.array(rows)
     scaled = numpy.array([True, True, False])
-    state = advance(State.empty(3), matrix[:cut])
+    state = advance(RunningStatistics.empty(3), matrix[:cut])
     got = numpy.concatenate(
-        [standardise(matrix[:cut], State.empty(3), scaled), standardise(matrix[cut:], state, scaled)]
+        [standardise(matrix[:cut], RunningStatistics.empty(3), scaled), standardise(matrix[cut:], state, scaled)]
         if 0 < cut < len(matrix)
-        else [standardise(matrix, State.empty(3), scaled)]
+        else [standardise(matrix, RunningStatistics.empty(3), scaled)]
     )
     for i, row in enumerate(matrix):
         for k in range(3):
@@ -91,7 +91,7 @@ def test_a_row_is_standardised_by_the_rows_before_it_alone(rows, cut):
 
 def test_statistics_stay_exact_far_from_zero():
     values = numpy.random.default_rng(0).normal(1e9, 1.0, (5000, 1))
-    state = State.empty(1)
+    state = RunningStatistics.empty(1)
     for part in numpy.split(values, 10):
         state = advance(state, part)
     assert state.mean[0] == pytest.approx(values.mean(), rel=1e-12)
@@ -244,7 +244,7 @@ def test_rows_without_a_target_are_left_out_and_counted(tmp_path, monkeypatch):
     stream = rm.streams.table(write(data, tmp_path / "a.csv"), "churned")
     assert stream.notes["rows without a target"] == 12
     assert whole(stream)[2].tolist() == data.index[data["churned"].notna()].tolist()
-    assert stream.marks[-1] == 48
+    assert stream.segment_ends[-1] == 48
 
 
 # Slices
@@ -256,7 +256,7 @@ def test_by_a_column_in_file_order(tmp_path, monkeypatch):
     data["season"] = ["winter"] * 13 + ["spring"] * 20 + ["winter"] * 17
     stream = rm.streams.table(write(data, tmp_path / "a.csv"), "churned", by="season")
     assert [s.name for s in stream.segments] == ["winter", "spring", "winter"]
-    assert stream.marks == [13, 33, 50]
+    assert stream.segment_ends == [13, 33, 50]
     assert not any(name.startswith("season") for name in stream.segments[0].examples.source.encoder.inputs)
 
 
@@ -267,7 +267,7 @@ def test_by_a_period_of_the_one_column_of_dates(sales, period):
     sizes = sold.groupby(sold, sort=False).size().tolist()
     assert [len(s.examples) for s in stream.segments] == sizes
     named = rm.streams.table(sales, "churned", by=f"sold:{period}")
-    assert named.marks == stream.marks
+    assert named.segment_ends == stream.segment_ends
     if period == "month":
         assert [s.name for s in stream.segments][:2] == ["2024-01", "2024-02"]
 
@@ -430,13 +430,13 @@ def test_a_date_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 
 def test_errors_of_values_are_told_in_the_units_of_the_source(sales):
-    from remanence.arena.evaluate import Online, score, watched
+    from remanence.arena.evaluate import OnlineScore, score, score_before_learning
 
     stream = rm.streams.table(sales, "price", experiences=2, hold_out=0.2)
     learner = rm.make("naive", stream, lr=1e-9)
-    online = Online()
-    learner.learn(watched(next(stream.experiences()), learner, stream, online))
+    online = OnlineScore()
+    learner.learn(score_before_learning(next(stream.experiences()), learner, stream, online))
     answer = learner.predict(stream.tests[0].x).values * stream.scale[1]
     wanted = (answer - stream.tests[0].y * stream.scale[1]).square().mean().sqrt()
     assert score(learner, stream.tests[0], stream) == pytest.approx(float(wanted), rel=1e-4)
-    assert 5 < Online.score(online.whole, stream.task) < 20
+    assert 5 < OnlineScore.score(online.whole, stream.task) < 20

@@ -24,7 +24,7 @@ def peak():
 before = peak()
 stream = table(sys.argv[1], "y", experiences=3)
 rows = sum(len(rows.y) for each in stream.experiences() for rows in each.examples.chunks(1000))
-assert rows == stream.marks[-1] == int(sys.argv[2])
+assert rows == stream.segment_ends[-1] == int(sys.argv[2])
 print(peak() - before, peak())
 """
 

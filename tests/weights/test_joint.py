@@ -10,7 +10,7 @@ import torch
 
 import remanence as rm
 from remanence.request import Request
-from remanence.streams.experience import Chosen, InMemory, Rows, Stream
+from remanence.streams.experience import InMemory, Rows, Stream, Subset
 from remanence.update import total
 
 SMALL = {"model": "mlp:12", "lr": 0.1, "batch_size": 10, "epochs": 1}
@@ -18,7 +18,7 @@ SMALL = {"model": "mlp:12", "lr": 0.1, "batch_size": 10, "epochs": 1}
 
 def short(rows: int = 43, **told: bool) -> Stream:
     stream = rm.streams.split("digits", experiences=3)
-    segments = [replace(s, examples=Chosen(s.examples, torch.arange(rows))) for s in stream.segments]
+    segments = [replace(s, examples=Subset(s.examples, torch.arange(rows))) for s in stream.segments]
     return replace(stream, segments=segments).disclose(**told)
 
 
@@ -26,7 +26,7 @@ def without(stream: Stream, ids: list[int]) -> Stream:
     segments = []
     for segment in stream.segments:
         kept = ~torch.isin(segment.examples.span(0, 1000).ids, torch.tensor(ids))
-        segments.append(replace(segment, examples=Chosen(segment.examples, kept.nonzero().squeeze(1))))
+        segments.append(replace(segment, examples=Subset(segment.examples, kept.nonzero().squeeze(1))))
     return replace(stream, segments=segments)
 
 

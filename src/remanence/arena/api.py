@@ -14,7 +14,7 @@ from torch import nn
 from remanence import factory
 from remanence.arena.folder import RESULTS, environment, read_result
 from remanence.arena.job import Job, Settings, check_fits
-from remanence.arena.many import CHECKPOINT, RESULT
+from remanence.arena.parallel import CHECKPOINT, RESULT
 from remanence.arena.report import Report
 from remanence.arena.result import Result
 from remanence.errors import UsageError

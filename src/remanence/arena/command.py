@@ -14,7 +14,7 @@ from remanence import registry
 from remanence.arena.config import LEARNERS, MEMORIES, THREE_PLACES, RunConfig, parse_settings
 from remanence.arena.folder import CONFIG, RESULTS, default_folder, environment, hash_of, read_json
 from remanence.arena.live import LiveTable
-from remanence.arena.many import run_all
+from remanence.arena.parallel import run_all
 from remanence.arena.report import Report
 from remanence.arena.result import Result
 from remanence.arena.tables import final_tables

@@ -12,10 +12,10 @@ from html import escape
 
 import numpy as np
 
-from remanence.arena import drawing
-from remanence.arena.looks import looks
+from remanence.arena import svg
 from remanence.arena.result import Result
-from remanence.arena.rows import Numbers, Row, Units
+from remanence.arena.rows import AxisUnit, Numbers, Row
+from remanence.arena.styles import styles
 
 COLUMNS = 2
 """Charts beside each other on the page."""
@@ -85,23 +85,23 @@ def charts(rows: Sequence[Row]) -> list[tuple[str, list[Curve]]]:
     ]
 
 
-def section(rows: Sequence[Row], units: Units) -> str:
+def section(rows: Sequence[Row], unit: AxisUnit) -> str:
     """The part of the page, empty where no stream counts its tokens."""
     figures = []
     drawn = charts(rows)
     if not drawn:
         return ""
-    look = looks(rows)
+    styled = styles(rows)
     alone = len(drawn) == 1
     for name, curves in drawn:
-        chart = drawing.lines(
+        chart = svg.lines(
             [
-                drawing.Line(c.name, c.distance, c.mean, f"l{look[c.row].colour}", look[c.row].turn, c.deviation)
+                svg.Line(c.name, c.distance, c.mean, f"l{styled[c.row].colour}", styled[c.row].turn, c.deviation)
                 for c in curves
             ],
             title="Recall against the tokens between a fact and its question, one line per learner"
             + (f", within {name}" if name else ""),
-            percent=units.percent,
+            percent=unit.percent,
             width=860 if alone else 520,
             height=340 if alone else 280,
             x_label="Tokens between a fact and its question (logarithmic)",

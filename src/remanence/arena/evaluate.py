@@ -12,24 +12,24 @@ from remanence.answer import Answer
 from remanence.errors import UsageError
 from remanence.learner import Learner
 from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet, Unlabelled
-from remanence.streams.written import unpack_texts
+from remanence.streams.text_rows import unpack_texts
 
 ROWS = 1024
 """Questions asked at once, so that memory stays bounded."""
 
 
-def errors(answer: Answer, y: Tensor, stream: Stream) -> float:
+def error_sum(answer: Answer, y: Tensor, stream: Stream) -> float:
     """How many labels or texts are wrong, the evidence missed, or the sum of squared errors in the source's units."""
     if stream.task.kind == "retrieval":
-        return missed(answer, y, stream.task)
+        return evidence_missed(answer, y, stream.task)
     if stream.task.kind == "answering":
-        return float(mistaken(answer, y))
+        return float(wrong_texts(answer, y))
     if stream.task.kind == "regression":
         return float((answer.values.cpu().double() - y.double()).square().sum()) * stream.scale[1] ** 2
     return float((answer.labels != y.cpu()).sum())
 
 
-def missed(answer: Answer, evidence: Tensor, task: Task) -> float:
+def evidence_missed(answer: Answer, evidence: Tensor, task: Task) -> float:
     """Summed over questions, the share of evidence (n, e; padded with -1) that the first k records miss."""
     if answer.records is None:
         raise UsageError("the learner's answer names no records, which a stream of questions asks for")
@@ -41,7 +41,7 @@ def missed(answer: Answer, evidence: Tensor, task: Task) -> float:
     return float((1 - found.sum(1) / there.sum(1).clamp(min=1)).double().sum())
 
 
-def mistaken(answer: Answer, right: Tensor) -> int:
+def wrong_texts(answer: Answer, right: Tensor) -> int:
     """How many texts of the answer differ from the right ones (n, bytes; padded with 0), blanks around them aside."""
     if len(answer.texts) != len(right):
         raise UsageError(
@@ -62,12 +62,12 @@ def score(learner: Learner, test: TestSet, stream: Stream) -> float:
     wrong = 0.0
     for start in range(0, len(test.y), ROWS):
         answer = learner.predict(test.x[start : start + ROWS], asked)
-        wrong += errors(answer, test.y[start : start + ROWS], stream)
+        wrong += error_sum(answer, test.y[start : start + ROWS], stream)
     return score_of(wrong, len(test.y), stream.task)
 
 
 @dataclass
-class Online:
+class OnlineScore:
     """Running score on new examples, each asked about just before it is learned for the first time.
 
     `window` counts since the last probe, `experience` since the experience began, `whole` since the start:
@@ -90,13 +90,13 @@ class Online:
         return score_of(place[0], int(place[1]), task) if place[1] else None
 
 
-class Watched(Examples):
+class PrequentialExamples(Examples):
     """Examples that ask the learner about rows right before handing them out to be learned.
 
     Only the first pass counts: as many rows as there are examples.
     """
 
-    def __init__(self, base: Examples, learner: Learner, stream: Stream, online: Online) -> None:
+    def __init__(self, base: Examples, learner: Learner, stream: Stream, online: OnlineScore) -> None:
         self.base, self.learner, self.stream, self.online = base, learner, stream, online
         self.ordered, self.again = base.ordered, base.again
         self.truth = base.base if isinstance(base, Unlabelled) else None
@@ -116,13 +116,13 @@ class Watched(Examples):
         if new > 0:
             begun = time.perf_counter()
             y = rows.y[:new] if self.truth is None else self.truth.cut(index[:new]).y
-            wrong = errors(self.learner.predict(rows.x[:new]), y, self.stream)
+            wrong = error_sum(self.learner.predict(rows.x[:new]), y, self.stream)
             self.online.add(wrong, new)
             self.online.passed += new
             self.online.seconds += time.perf_counter() - begun
         return rows
 
 
-def watched(experience: Experience, learner: Learner, stream: Stream, online: Online) -> Experience:
-    """The experience with its examples watched."""
-    return replace(experience, examples=Watched(experience.examples, learner, stream, online))
+def score_before_learning(experience: Experience, learner: Learner, stream: Stream, online: OnlineScore) -> Experience:
+    """The experience with examples that are asked about before they are learned."""
+    return replace(experience, examples=PrequentialExamples(experience.examples, learner, stream, online))

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from remanence.arena import distance
-from remanence.arena.drawing import apart, bounds
-from remanence.arena.looks import joined, looks
-from remanence.arena.rows import Row, Units
+from remanence.arena.rows import AxisUnit, Row
+from remanence.arena.styles import budget_lines, styles
+from remanence.arena.svg import apart, bounds
 from remanence.footprint import format_bytes
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ STYLES = ("-", "--", ":", "-.")
 SOFT = "#59626d"
 
 
-def all_figures(rows: Sequence[Row], units: Units, *, prequential: bool) -> dict[str, Figure]:
+def all_figures(rows: Sequence[Row], unit: AxisUnit, *, prequential: bool) -> dict[str, Figure]:
     """Every figure that there is data for, by name."""
-    found = {"learning": learning(rows, units, prequential=prequential), "bytes": against_bytes(rows, units)}
-    found["distance"] = against_distance(rows, units)
-    found["matrices"] = matrices(rows, units)
+    found = {"learning": learning(rows, unit, prequential=prequential), "bytes": against_bytes(rows, unit)}
+    found["distance"] = against_distance(rows, unit)
+    found["matrices"] = matrices(rows, unit)
     if not prequential:
-        found["experiences"] = experiences(rows, units)
+        found["experiences"] = experiences(rows, unit)
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
@@ -43,17 +43,17 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def learning(rows: Sequence[Row], units: Units, *, prequential: bool) -> Figure | None:
+def learning(rows: Sequence[Row], unit: AxisUnit, *, prequential: bool) -> Figure | None:
     """Mean score on the test sets taught so far over the stream, one line per learner."""
-    shown = [(look, row) for look, row in zip(looks(rows), rows, strict=True) if len(row.taught[0])]
+    shown = [(style, row) for style, row in zip(styles(rows), rows, strict=True) if len(row.seen_so_far[0])]
     if not shown:
         return None
     figure, (axes,) = _grid(1, 8.6, 4.4, columns=1)
-    for look, row in shown:
-        kind = STYLES[look.line % len(STYLES)]
-        axes.plot(*row.taught, color=COLOURS[look.colour], linestyle=kind, linewidth=1.6, label=row.learner)
+    for style, row in shown:
+        kind = STYLES[style.line % len(STYLES)]
+        axes.plot(*row.seen_so_far, color=COLOURS[style.colour], linestyle=kind, linewidth=1.6, label=row.learner)
     _uprights(axes, range(1, max(len(row.ends) for _, row in shown)))
-    _score_axis(axes, units)
+    _score_axis(axes, unit)
     axes.set_xlabel("Experiences passed")
     what = (
         "Score of what came since the last probe, tested before it was learned"
@@ -65,27 +65,27 @@ def learning(rows: Sequence[Row], units: Units, *, prequential: bool) -> Figure 
     return figure
 
 
-def against_bytes(rows: Sequence[Row], units: Units) -> Figure | None:
+def against_bytes(rows: Sequence[Row], unit: AxisUnit) -> Figure | None:
     """Final score against bytes held at the end; the budgets of one learner are joined."""
     shown = [k for k, r in enumerate(rows) if r.total_bytes.mean and r.accuracy.mean is not None]
     if not shown:
         return None
     figure, (axes,) = _grid(1, 8.6, 4.4, columns=1)
-    look, lines = looks(rows), joined(rows)
+    styled, lines = styles(rows), budget_lines(rows)
     for places in lines:
         xs, ys = [rows[k].total_bytes.mean or 0.0 for k in places], [rows[k].accuracy.mean or 0.0 for k in places]
-        axes.plot(xs, ys, color=COLOURS[look[places[0]].colour], linewidth=1.4)
+        axes.plot(xs, ys, color=COLOURS[styled[places[0]].colour], linewidth=1.4)
     inner, last = {k for places in lines for k in places[:-1]}, {places[-1] for places in lines}
     names: list[tuple[str, float, float, str]] = []
     for k in shown:
-        row, colour = rows[k], COLOURS[look[k].colour]
+        row, colour = rows[k], COLOURS[styled[k].colour]
         x, y = row.total_bytes.mean or 0.0, row.accuracy.mean or 0.0
         axes.errorbar(
             [x],
             [y],
             yerr=[row.accuracy.deviation or 0.0],
             color=colour,
-            marker="osD^vPX*"[look[k].turn % 8],
+            marker="osD^vPX*"[styled[k].turn % 8],
             markerfacecolor="white" if row.reference else colour,
             linestyle="none",
             capsize=2,
@@ -100,24 +100,24 @@ def against_bytes(rows: Sequence[Row], units: Units) -> Figure | None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     low, high = axes.get_xlim()
     axes.set_xlim(low / 1.2, high * 1.2)
-    _score_axis(axes, units, whole=False)
+    _score_axis(axes, unit, whole=False)
     axes.set_xlabel("Bytes held at the end")
-    axes.set_title(f"Final {units.word.lower()} against bytes", loc="left", fontsize=11)
+    axes.set_title(f"Final {unit.word.lower()} against bytes", loc="left", fontsize=11)
     _named(axes, names)
     return figure
 
 
-def against_distance(rows: Sequence[Row], units: Units) -> Figure | None:
+def against_distance(rows: Sequence[Row], unit: AxisUnit) -> Figure | None:
     """Recall by the tokens between a fact and its question: a line per learner, a panel per budget."""
     drawn = distance.charts(rows)
     if not drawn:
         return None
     alone = len(drawn) == 1
     figure, panels = _grid(len(drawn), 8.6 if alone else 5.0, 4.4 if alone else 3.4, columns=3)
-    look = looks(rows)
+    styled = styles(rows)
     for axes, (name, curves) in zip(panels, drawn, strict=True):
         for c in curves:
-            colour, style = COLOURS[look[c.row].colour], STYLES[look[c.row].turn % len(STYLES)]
+            colour, style = COLOURS[styled[c.row].colour], STYLES[styled[c.row].turn % len(STYLES)]
             low, high = np.clip(c.mean - c.deviation, 0, 1), np.clip(c.mean + c.deviation, 0, 1)
             axes.fill_between(c.distance, low, high, color=colour, alpha=0.13, linewidth=0)
             axes.plot(c.distance, c.mean, color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=3)
@@ -125,10 +125,10 @@ def against_distance(rows: Sequence[Row], units: Units) -> Figure | None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        _score_axis(axes, units)
+        _score_axis(axes, unit)
         axes.set_title(f"Within {name}" if name else "Recall against distance", loc="left", fontsize=11)
         ends = [(c, float(c.distance[-1]), float(c.mean[-1])) for c in curves if len(c.distance)]
-        _named(axes, [(c.name, x, y, COLOURS[look[c.row].colour]) for c, x, y in ends], 0.055 if alone else 0.07)
+        _named(axes, [(c.name, x, y, COLOURS[styled[c.row].colour]) for c, x, y in ends], 0.055 if alone else 0.07)
     figure.supxlabel("Tokens between a fact and its question", fontsize=9, color=SOFT)
     if not alone:
         figure.suptitle("Recall against distance", x=0.01, ha="left", fontsize=11)
@@ -153,12 +153,12 @@ def _named(axes: Axes, names: Sequence[tuple[str, float, float, str]], room: flo
         )
 
 
-def matrices(rows: Sequence[Row], units: Units) -> Figure | None:
+def matrices(rows: Sequence[Row], unit: AxisUnit) -> Figure | None:
     """The score on each test set after each experience, a heat map per learner."""
     shown = [row for row in rows if row.matrix.size and not np.isnan(row.matrix).all()]
     if not shown:
         return None
-    low, high = bounds(np.concatenate([row.matrix.ravel() for row in shown]), units.percent)
+    low, high = bounds(np.concatenate([row.matrix.ravel() for row in shown]), unit.percent)
     figure, panels = _grid(len(shown), 2.6, 2.6)
     image: Any = None
     for axes, row in zip(panels, shown, strict=False):
@@ -174,19 +174,19 @@ def matrices(rows: Sequence[Row], units: Units) -> Figure | None:
             for (k, j), value in np.ndenumerate(matrix):
                 share = (value - low) / ((high - low) or 1)
                 if not np.isnan(value):
-                    text = units.score(float(value), 0) if units.percent else f"{value:.2g}"
+                    text = unit.score(float(value), 0) if unit.percent else f"{value:.2g}"
                     ink = "#111111" if share > 0.6 else "white"
                     axes.text(j, k, text, ha="center", va="center", fontsize=7, color=ink)
     figure.supxlabel("Test set", fontsize=9, color=SOFT)
     figure.supylabel("After experience", fontsize=9, color=SOFT)
-    bar = figure.colorbar(image, ax=panels[: len(shown)], shrink=0.7, label=units.label)
+    bar = figure.colorbar(image, ax=panels[: len(shown)], shrink=0.7, label=unit.label)
     bar.outline.set_visible(False)
-    if units.percent:
+    if unit.percent:
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
     return figure
 
 
-def experiences(rows: Sequence[Row], units: Units) -> Figure | None:
+def experiences(rows: Sequence[Row], unit: AxisUnit) -> Figure | None:
     """The score on each test set over updates, a panel per learner: where the dips show."""
     shown = [row for row in rows if row.curves[1].size]
     if not shown:
@@ -202,7 +202,7 @@ def experiences(rows: Sequence[Row], units: Units) -> Figure | None:
                 updates, scores[:, j], color=ramp[j], linewidth=1.1, label=tests[j] if j < len(tests) else str(j + 1)
             )
         _uprights(axes, row.boundaries)
-        _score_axis(axes, units)
+        _score_axis(axes, unit)
         axes.set_title(row.learner, loc="left", fontsize=10)
     figure.supxlabel("Updates", fontsize=9, color=SOFT)
     if count <= 20:
@@ -224,14 +224,14 @@ def _grid(count: int, wide: float, high: float, columns: int = 4) -> tuple[Figur
     return figure, panels
 
 
-def _score_axis(axes: Axes, units: Units, whole: bool = True) -> None:
+def _score_axis(axes: Axes, unit: AxisUnit, whole: bool = True) -> None:
     axes.grid(axis="y", color="#dfe3e8", linewidth=0.7)
     axes.set_axisbelow(True)
-    if units.percent:
+    if unit.percent:
         if whole:
             axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
-    axes.set_ylabel(units.label, fontsize=9, color=SOFT)
+    axes.set_ylabel(unit.label, fontsize=9, color=SOFT)
 
 
 def _uprights(axes: Axes, boundaries: Sequence[int]) -> None:

@@ -9,29 +9,29 @@ from html import escape
 
 import numpy as np
 
-from remanence.arena import drawing
-from remanence.arena.rows import Numbers, Row, Units
+from remanence.arena import svg
+from remanence.arena.rows import AxisUnit, Numbers, Row
 
 LARGEST_TABLE = 14
 """Matrices of more experiences are shown as a picture, without a number in each cell."""
 
 
-def matrices(rows: Sequence[Row], units: Units) -> str:
+def matrices(rows: Sequence[Row], unit: AxisUnit) -> str:
     known = [row.matrix[~np.isnan(row.matrix)] for row in rows]
-    low, high = drawing.bounds(np.concatenate(known) if known else np.empty(0), units.percent)
-    figures = "".join(_matrix(row, units, low, high) for row in rows if row.matrix.size)
+    low, high = svg.bounds(np.concatenate(known) if known else np.empty(0), unit.percent)
+    figures = "".join(_matrix(row, unit, low, high) for row in rows if row.matrix.size)
     if not figures:
         return ""
     ramp = ", ".join(_colour(value)[0] for value in np.linspace(0, 1, 9))
     return (
         '<section><h2>Score after each experience</h2><p class="soft">Row: after which experience. Column: on which '
-        f"test set. Mean over seeds{', in percent' if units.percent else ''}. {units.score(low, 0)}"
-        f'<span class="ramp" style="background:linear-gradient(90deg, {ramp})"></span>{units.score(high, 0)}</p>'
+        f"test set. Mean over seeds{', in percent' if unit.percent else ''}. {unit.score(low, 0)}"
+        f'<span class="ramp" style="background:linear-gradient(90deg, {ramp})"></span>{unit.score(high, 0)}</p>'
         f'<div class="many">{figures}</div></section>'
     )
 
 
-def _matrix(row: Row, units: Units, low: float, high: float) -> str:
+def _matrix(row: Row, unit: AxisUnit, low: float, high: float) -> str:
     matrix = row.matrix
     tests = next((result.tests for result in row.finished if result.tests), [])
     names = tests if len(tests) == matrix.shape[1] else [str(j + 1) for j in range(matrix.shape[1])]
@@ -41,7 +41,7 @@ def _matrix(row: Row, units: Units, low: float, high: float) -> str:
         return f'<figure>{title}<img class="heat" alt="{escape(alt)}" src="{_picture(matrix, low, high)}"></figure>'
     heads = "".join(f'<th scope="col" title="{escape(name)}">{j + 1}</th>' for j, name in enumerate(names))
     body = "".join(
-        f'<tr><th scope="row">{k + 1}</th>{"".join(_cell(value, units, low, high) for value in line)}</tr>'
+        f'<tr><th scope="row">{k + 1}</th>{"".join(_cell(value, unit, low, high) for value in line)}</tr>'
         for k, line in enumerate(matrix)
     )
     return (
@@ -50,10 +50,10 @@ def _matrix(row: Row, units: Units, low: float, high: float) -> str:
     )
 
 
-def score_of_each(rows: Sequence[Row], units: Units) -> str:
+def score_of_each(rows: Sequence[Row], unit: AxisUnit) -> str:
     """Prequential: one score per experience, a line of cells per learner."""
     known = [row.matrix[~np.isnan(row.matrix)] for row in rows]
-    low, high = drawing.bounds(np.concatenate(known) if known else np.empty(0), units.percent)
+    low, high = svg.bounds(np.concatenate(known) if known else np.empty(0), unit.percent)
     most = max((row.matrix.shape[0] for row in rows), default=0)
     if not most:
         return ""
@@ -64,7 +64,7 @@ def score_of_each(rows: Sequence[Row], units: Units) -> str:
             alt = f"Score of {row.learner} on each of {len(scores)} experiences, from left to right"
             cells = f'<td><img class="heat" style="height:22px" alt="{escape(alt)}" src="{_picture(scores[None, :], low, high)}"></td>'
         else:
-            cells = "".join(_cell(value, units, low, high) for value in scores)
+            cells = "".join(_cell(value, unit, low, high) for value in scores)
         body.append(f'<tr><th scope="row">{escape(row.learner)}</th>{cells}</tr>')
     heads = (
         f'<th scope="col">1 to {most}</th>'
@@ -78,12 +78,12 @@ def score_of_each(rows: Sequence[Row], units: Units) -> str:
     )
 
 
-def _cell(value: float, units: Units, low: float, high: float) -> str:
+def _cell(value: float, unit: AxisUnit, low: float, high: float) -> str:
     if np.isnan(value):
         return '<td class="none">–</td>'
     page, ink = _colour((value - low) / ((high - low) or 1))
-    text = units.score(value, 0) if units.percent else f"{value:.3g}"
-    return f'<td style="background:{page};color:{ink}" title="{units.score(value, 2)}">{text}</td>'
+    text = unit.score(value, 0) if unit.percent else f"{value:.3g}"
+    return f'<td style="background:{page};color:{ink}" title="{unit.score(value, 2)}">{text}</td>'
 
 
 def _colour(share: float) -> tuple[str, str]:

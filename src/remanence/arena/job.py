@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from remanence.arena import metrics
-from remanence.arena.evaluate import Online, score, watched
+from remanence.arena.evaluate import OnlineScore, score, score_before_learning
 from remanence.arena.result import Probe, Result
 from remanence.errors import Diverged, StateError, UsageError
 from remanence.factory import refuse_unmet
@@ -36,12 +36,12 @@ class Record:
     probes: list[Probe] = field(default_factory=list)
     bytes_after: list[int] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"learning": 0.0, "evaluation": 0.0})
-    online: Online = field(default_factory=Online)
+    online: OnlineScore = field(default_factory=OnlineScore)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Record:
         probes = [Probe(**probe) for probe in data["probes"]]
-        return cls(**{**data, "probes": probes, "online": Online(**data["online"])})
+        return cls(**{**data, "probes": probes, "online": OnlineScore(**data["online"])})
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Job:
         self.record = Record()
         self._online = self.settings.online or stream.prequential
         self._saved_at = time.monotonic()
-        self._marks = stream.marks
+        self._marks = stream.segment_ends
 
     def run(self) -> Result:
         """Run to the end, from the checkpoint if there is one."""
@@ -138,7 +138,7 @@ class Job:
             if experience.index < record.experience:
                 continue
             if self._online:
-                experience = watched(experience, self.learner, self.stream, record.online)
+                experience = score_before_learning(experience, self.learner, self.stream, record.online)
             every = self.updates_between_probes(len(experience.examples))
             updates = self.learner.steps(experience, record.k)
             while (update := self._next(updates)) is not None:
@@ -183,7 +183,7 @@ class Job:
     def probe(self) -> None:
         record = self.record
         if self.stream.prequential:
-            scores = [Online.score(record.online.window, self.stream.task)]
+            scores = [OnlineScore.score(record.online.window, self.stream.task)]
             record.online.window = [0.0, 0.0]
         else:
             scores = self.scores(upto=record.segment)
@@ -213,7 +213,7 @@ class Job:
     def close_segment(self) -> None:
         record = self.record
         if self.stream.prequential:
-            record.matrix.append([Online.score(record.online.experience, self.stream.task)])
+            record.matrix.append([OnlineScore.score(record.online.experience, self.stream.task)])
             record.online.experience = [0.0, 0.0]
         else:
             record.matrix.append(self.scores())
@@ -237,7 +237,7 @@ class Job:
         final: float | None = None
         if status == "finished":
             if stream.prequential:
-                final = Online.score(record.online.whole, stream.task)
+                final = OnlineScore.score(record.online.whole, stream.task)
             else:
                 final = metrics.average_accuracy(record.matrix)
         figures = metrics.summarise(
@@ -248,7 +248,7 @@ class Job:
             stream.task.higher_is_better,
         )
         if self._online:
-            figures["online_accuracy"] = Online.score(record.online.whole, stream.task)
+            figures["online_accuracy"] = OnlineScore.score(record.online.whole, stream.task)
         recipe = learner.recipe
         return Result(
             learner=recipe.system if recipe else type(learner).__name__,

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from remanence.arena.folder import read_json, read_result
-from remanence.arena.many import PROGRESS, RESULT
+from remanence.arena.parallel import PROGRESS, RESULT
 
 MOST_ROWS = 30
 

@@ -8,15 +8,15 @@ from importlib.resources import files
 
 import numpy as np
 
-from remanence.arena import distance, drawing, heatmaps, pagetables
-from remanence.arena.looks import joined, looks
-from remanence.arena.rows import Row, Units
+from remanence.arena import distance, heatmaps, page_tables, svg
+from remanence.arena.rows import AxisUnit, Row
+from remanence.arena.styles import budget_lines, styles
 
 
 def render(
     title: str,
     rows: Sequence[Row],
-    units: Units,
+    unit: AxisUnit,
     *,
     prequential: bool,
     configuration: str,
@@ -28,16 +28,16 @@ def render(
     script = files("remanence.arena").joinpath("page.js").read_text("utf-8")
     tests = max((len(result.tests) for row in rows for result in row.results), default=0)
     sections = [
-        _head(title, rows, units, prequential),
-        pagetables.results_table(rows, units),
-        distance.section(rows, units),
-        _overview(rows, units, prequential),
-        _against_bytes(rows, units, areas),
-        heatmaps.score_of_each(rows, units) if prequential else heatmaps.matrices(rows, units),
-        "" if prequential else _curves(rows, units, tests),
-        pagetables.bytes_table(rows),
-        pagetables.metrics_table(rows, units),
-        pagetables.setting(rows, configuration, versions),
+        _head(title, rows, unit, prequential),
+        page_tables.results_table(rows, unit),
+        distance.section(rows, unit),
+        _overview(rows, unit, prequential),
+        _against_bytes(rows, unit, areas),
+        heatmaps.score_of_each(rows, unit) if prequential else heatmaps.matrices(rows, unit),
+        "" if prequential else _curves(rows, unit, tests),
+        page_tables.bytes_table(rows),
+        page_tables.metrics_table(rows, unit),
+        page_tables.setting(rows, configuration, versions),
     ]
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     return (
@@ -49,7 +49,7 @@ def render(
     )
 
 
-def _head(title: str, rows: Sequence[Row], units: Units, prequential: bool) -> str:
+def _head(title: str, rows: Sequence[Row], unit: AxisUnit, prequential: bool) -> str:
     results = [result for row in rows for result in row.results]
     seeds = sorted({result.seed for result in results})
     experiences = max((len(result.matrix) for result in results), default=0)
@@ -61,7 +61,7 @@ def _head(title: str, rows: Sequence[Row], units: Units, prequential: bool) -> s
         facts["updates"] = f"{updates:,}"
     ranked = [row for row in rows if not row.reference and row.accuracy.mean is not None]
     if ranked:
-        facts[f"best: {ranked[0].learner}"] = units.spread(ranked[0].accuracy) + (" %" if units.percent else "")
+        facts[f"best: {ranked[0].learner}"] = unit.interval(ranked[0].accuracy) + (" %" if unit.percent else "")
     listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
     how = (
         "Each experience was tested just before it was learned; the score is the mean over the whole stream."
@@ -74,12 +74,12 @@ def _head(title: str, rows: Sequence[Row], units: Units, prequential: bool) -> s
     )
 
 
-def _overview(rows: Sequence[Row], units: Units, prequential: bool) -> str:
+def _overview(rows: Sequence[Row], unit: AxisUnit, prequential: bool) -> str:
     drawn = []
-    for row, look in zip(rows, looks(rows), strict=True):
-        updates, scores = row.taught
+    for row, style in zip(rows, styles(rows), strict=True):
+        updates, scores = row.seen_so_far
         if len(updates):
-            drawn.append(drawing.Line(row.learner, updates, scores, f"l{look.colour}", look.line))
+            drawn.append(svg.Line(row.learner, updates, scores, f"l{style.colour}", style.line))
     if not drawn:
         return ""
     what = (
@@ -88,10 +88,10 @@ def _overview(rows: Sequence[Row], units: Units, prequential: bool) -> str:
         else "Mean score on the test sets taught so far"
     )
     passed = max(len(row.ends) for row in rows)
-    chart = drawing.lines(
+    chart = svg.lines(
         drawn,
         title=f"{what} over the stream, one line per learner; the last values are in the table of results",
-        percent=units.percent,
+        percent=unit.percent,
         boundaries=range(1, passed) if passed <= 30 else (),
         width=860,
         height=360,
@@ -105,22 +105,22 @@ def _overview(rows: Sequence[Row], units: Units, prequential: bool) -> str:
     )
 
 
-def _against_bytes(rows: Sequence[Row], units: Units, areas: Mapping[str, Mapping[str, float]]) -> str:
+def _against_bytes(rows: Sequence[Row], unit: AxisUnit, areas: Mapping[str, Mapping[str, float]]) -> str:
     drawn = []
-    line_of = {place: line for line, places in enumerate(joined(rows)) for place in places}
-    for number, (row, look) in enumerate(zip(rows, looks(rows), strict=True)):
+    line_of = {place: line for line, places in enumerate(budget_lines(rows)) for place in places}
+    for number, (row, style) in enumerate(zip(rows, styles(rows), strict=True)):
         size, score = row.total_bytes.mean, row.accuracy
         if size and score.mean is not None:
             spread, line = score.deviation or 0.0, line_of.get(number)
             name = row.learner if line is None else row.family
-            drawn.append(drawing.Point(name, size, score.mean, spread, f"l{look.colour}", row.reference, line))
+            drawn.append(svg.Point(name, size, score.mean, spread, f"l{style.colour}", row.reference, line))
     if not drawn:
         return ""
-    chart = drawing.points(
+    chart = svg.points(
         drawn,
-        title=f"Final {units.word.lower()} against bytes held at the end, one point per learner and budget; both are in "
+        title=f"Final {unit.word.lower()} against bytes held at the end, one point per learner and budget; both are in "
         "the table of results",
-        percent=units.percent,
+        percent=unit.percent,
         width=860,
         height=max(320, 18 * len(drawn) + 60),
     )
@@ -138,7 +138,7 @@ def _against_bytes(rows: Sequence[Row], units: Units, areas: Mapping[str, Mappin
             f'class="figures"><thead><tr><th scope="col">Learner</th>{heads}</tr></thead><tbody>{body}</tbody></table>'
         )
     return (
-        f'<section><h2>{units.word} against bytes</h2><p class="soft">Uprights show one standard deviation; hollow points '
+        f'<section><h2>{unit.word} against bytes</h2><p class="soft">Uprights show one standard deviation; hollow points '
         "are references; lines join the budgets of one learner. Everything a learner keeps is counted.</p>"
         f"<figure>{chart}</figure>{table}</section>"
     )
@@ -147,7 +147,7 @@ def _against_bytes(rows: Sequence[Row], units: Units, areas: Mapping[str, Mappin
 _AREAS = {"auc_a": "AUC-A", "auc_l": "AUC-L", "mean_a": "AUC-A per MB", "mean_l": "AUC-L per MB"}
 
 
-def _curves(rows: Sequence[Row], units: Units, tests: int) -> str:
+def _curves(rows: Sequence[Row], unit: AxisUnit, tests: int) -> str:
     shown = [row for row in rows if row.curves[1].size]
     if not shown or not tests:
         return ""
@@ -157,13 +157,13 @@ def _curves(rows: Sequence[Row], units: Units, tests: int) -> str:
     for row in shown:
         updates, scores = row.curves
         drawn = [
-            drawing.Line(names[j] if j < len(names) else str(j + 1), updates, scores[:, j], f"t{j}")
+            svg.Line(names[j] if j < len(names) else str(j + 1), updates, scores[:, j], f"t{j}")
             for j in range(scores.shape[1])
         ]
-        chart = drawing.lines(
+        chart = svg.lines(
             drawn,
             title=f"Score of {row.learner} on each test set over updates",
-            percent=units.percent,
+            percent=unit.percent,
             boundaries=row.boundaries if len(row.boundaries) <= 30 else [],
             width=420,
             height=250,
@@ -182,7 +182,7 @@ def _legend(entries: Sequence[tuple[str, str, str, int]], row: bool = False) -> 
     items = "".join(
         f'<li><button type="button" data-line="{key}" aria-pressed="false"><svg width="22" height="8" aria-hidden="true">'
         f'<line x1="0" x2="22" y1="4" y2="4" style="stroke:var(--{colour})" '
-        f'stroke-dasharray="{drawing.DASHES[dash % len(drawing.DASHES)]}"/></svg>{escape(name)}</button></li>'
+        f'stroke-dasharray="{svg.DASHES[dash % len(svg.DASHES)]}"/></svg>{escape(name)}</button></li>'
         for key, name, colour, dash in entries
     )
     return f'<ul class="legend{" row" if row else ""}">{items}</ul>'

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from remanence.arena import metrics
 from remanence.arena.result import Result
-from remanence.arena.rows import Row, Units, prequential, rows_of
+from remanence.arena.rows import AxisUnit, Row, prequential, rows_of
 from remanence.errors import StateError
 from remanence.files import write_atomically
 
@@ -84,15 +84,15 @@ class Report:
         return rows_of(self.results)
 
     @property
-    def units(self) -> Units:
-        return Units(self.results[0].metric if self.results else "accuracy")
+    def unit(self) -> AxisUnit:
+        return AxisUnit(self.results[0].metric if self.results else "accuracy")
 
     @property
     def prequential(self) -> bool:
         return prequential(self.results)
 
     def frame(self) -> pd.DataFrame:
-        """One line per learner: means over seeds, and their standard deviations in columns ending in ``_spread``.
+        """One line per learner: means over seeds, and their standard deviations in columns ending in ``_std``.
 
         Best first; `reference` marks rows outside any budget, which come last. `diverged` counts seeds
         whose loss became NaN; they are left out of the means.
@@ -103,10 +103,10 @@ class Report:
         for row in self.rows:
             line: dict[str, Any] = {"learner": row.learner, "seeds": len(row.results), "diverged": row.diverged}
             line["reference"] = row.reference
-            spreads = {**row.metrics, "bytes": row.total_bytes}
-            spreads |= {f"seconds_{which}": row.seconds(which) for which in ("learning", "evaluation")}
-            for name, spread in spreads.items():
-                line[name], line[f"{name}_spread"] = spread.mean, spread.deviation
+            intervals = {**row.metrics, "bytes": row.total_bytes}
+            intervals |= {f"seconds_{which}": row.seconds(which) for which in ("learning", "evaluation")}
+            for name, interval in intervals.items():
+                line[name], line[f"{name}_std"] = interval.mean, interval.deviation
             lines.append({**line, **{f"bytes_{kind}": size for kind, size in row.bytes.items()}})
         frame = pd.DataFrame(lines, columns=None if lines else ["learner"]).set_index("learner")
         numbers = [name for name in frame.columns if name not in ("seeds", "diverged", "reference")]
@@ -131,7 +131,7 @@ class Report:
         """Matplotlib figures by name: ``learning``, ``bytes``, ``matrices``, ``experiences``; what has no data is absent."""
         from remanence.arena import figures
 
-        return figures.all_figures(self.rows, self.units, prequential=self.prequential)
+        return figures.all_figures(self.rows, self.unit, prequential=self.prequential)
 
     def html(self, path: str | os.PathLike[str]) -> Path:
         """Write the page to one file, whole or not at all."""
@@ -154,7 +154,7 @@ class Report:
         return page.render(
             self.title,
             self.rows,
-            self.units,
+            self.unit,
             prequential=self.prequential,
             configuration=_toml(self.configuration),
             versions=self.versions,

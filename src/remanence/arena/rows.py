@@ -28,7 +28,7 @@ RATIOS = frozenset({"recovery"})
 
 
 @dataclass(frozen=True)
-class Spread:
+class Interval:
     """Mean and standard deviation (n - 1) of a number over seeds; `n` counts the seeds that have it."""
 
     mean: float | None = None
@@ -36,9 +36,9 @@ class Spread:
     n: int = 0
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> Spread:
+    def of(cls, values: Iterable[float | None]) -> Interval:
         """
-        >>> Spread.of([1.0, None, 3.0]).mean
+        >>> Interval.of([1.0, None, 3.0]).mean
         2.0
         """
         known = [float(value) for value in values if value is not None and math.isfinite(value)]
@@ -49,7 +49,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Units:
+class AxisUnit:
     """How the numbers of a metric are written: accuracies in percent, errors as they are."""
 
     metric: str = "accuracy"
@@ -69,24 +69,24 @@ class Units:
 
     def score(self, value: float | None, digits: int = 1) -> str:
         """
-        >>> Units().score(0.8734), Units("rmse").score(12.345), Units().score(None)
+        >>> AxisUnit().score(0.8734), AxisUnit("rmse").score(12.345), AxisUnit().score(None)
         ('87.3', '12.35', '–')
         """
         if value is None or not math.isfinite(value):
             return "–"
         return f"{100 * value:.{digits}f}" if self.percent else f"{value:.4g}"
 
-    def spread(self, spread: Spread, metric: str = "") -> str:
+    def interval(self, interval: Interval, metric: str = "") -> str:
         """The mean and deviation of the score, or of another metric in its units.
 
-        >>> Units().spread(Spread(0.8, 0.02, 5)), Units("rmse").spread(Spread(1.8134, 0.01615, 5))
+        >>> AxisUnit().interval(Spread(0.8, 0.02, 5)), AxisUnit("rmse").interval(Spread(1.8134, 0.01615, 5))
         ('80.0 ± 2.0', '1.813 ± 0.016')
         """
-        units = Units() if metric in RATIOS else self
-        text = units.score(spread.mean)
-        if spread.deviation is None:
+        unit = AxisUnit() if metric in RATIOS else self
+        text = unit.score(interval.mean)
+        if interval.deviation is None:
             return text
-        return f"{text} ± {units.score(spread.deviation) if units.percent else f'{spread.deviation:.2g}'}"
+        return f"{text} ± {unit.score(interval.deviation) if unit.percent else f'{interval.deviation:.2g}'}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Row:
 
     learner: str
     results: Sequence[Result]
-    metrics: dict[str, Spread] = field(default_factory=dict)
+    metrics: dict[str, Interval] = field(default_factory=dict)
 
     @cached_property
     def finished(self) -> list[Result]:
@@ -125,7 +125,7 @@ class Row:
         return any(result.reference for result in self.results)
 
     @property
-    def accuracy(self) -> Spread:
+    def accuracy(self) -> Interval:
         return self.metrics["accuracy"]
 
     @cached_property
@@ -135,11 +135,11 @@ class Row:
         return {kind: _mean(result.bytes.get(kind, 0) for result in self.finished) for kind in kinds}
 
     @property
-    def total_bytes(self) -> Spread:
-        return Spread.of(result.bytes.get("total") for result in self.finished)
+    def total_bytes(self) -> Interval:
+        return Interval.of(result.bytes.get("total") for result in self.finished)
 
-    def seconds(self, which: str) -> Spread:
-        return Spread.of(result.seconds.get(which) for result in self.finished)
+    def seconds(self, which: str) -> Interval:
+        return Interval.of(result.seconds.get(which) for result in self.finished)
 
     @cached_property
     def matrix(self) -> Numbers:
@@ -183,7 +183,7 @@ class Row:
         return self.ends[:-1]
 
     @cached_property
-    def taught(self) -> tuple[Numbers, Numbers]:
+    def seen_so_far(self) -> tuple[Numbers, Numbers]:
         """Experiences passed (2.5 is halfway through the third) and the mean score over the test sets taught so far.
 
         Counted in experiences, learners that make different numbers of updates stand side by side.
@@ -226,7 +226,7 @@ def prequential(results: Sequence[Result]) -> bool:
     return not any(result.tests for result in results)
 
 
-def _metrics(results: Sequence[Result], joint: dict[int, Result]) -> dict[str, Spread]:
+def _metrics(results: Sequence[Result], joint: dict[int, Result]) -> dict[str, Interval]:
     finished = [result for result in results if result.status == "finished"]
     found: dict[str, list[float | None]] = {"accuracy": [result.accuracy for result in finished]}
     found["forgetting"] = [result.forgetting for result in finished]
@@ -238,7 +238,7 @@ def _metrics(results: Sequence[Result], joint: dict[int, Result]) -> dict[str, S
         for result in finished
         if result.seed in joint and not result.reference
     ]
-    return {name: Spread.of(values) for name, values in found.items()}
+    return {name: Interval.of(values) for name, values in found.items()}
 
 
 def _array(rows: Sequence[Sequence[float | None]]) -> Numbers:
@@ -262,10 +262,10 @@ def _nanmean(values: Numbers, axis: int) -> Numbers:
     return np.where(count > 0, total / np.maximum(count, 1), math.nan)
 
 
-def named(metric: str) -> str:
+def metric_title(metric: str) -> str:
     """A metric's name for people.
 
-    >>> named("worst_dip"), named("wc_acc")
+    >>> metric_title("worst_dip"), metric_title("wc_acc")
     ('Worst dip', 'Worst-case accuracy')
     """
     return _NAMES.get(metric, metric.replace("_", " ").capitalize())

@@ -16,7 +16,7 @@ from typing import Any
 from remanence import factory
 from remanence.arena.fingerprint import of_system
 from remanence.arena.job import check_fits
-from remanence.arena.many import CHECKPOINT_EVERY, RESULT, execute
+from remanence.arena.parallel import CHECKPOINT_EVERY, RESULT, execute
 from remanence.arena.result import Result
 from remanence.composition import compose
 from remanence.footprint import format_bytes

@@ -20,7 +20,7 @@ from remanence.errors import Unsupported, UsageError
 from remanence.models.reader import answered, question_of, reader
 from remanence.request import Removal as Outcome
 from remanence.request import Request
-from remanence.streams.written import unpack
+from remanence.streams.text_rows import unpack
 from remanence.update import Update
 
 if TYPE_CHECKING:

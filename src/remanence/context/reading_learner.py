@@ -9,7 +9,7 @@ import torch
 
 from remanence.learner import Learner
 from remanence.models.reader import Reader
-from remanence.streams.written import unpack
+from remanence.streams.text_rows import unpack
 
 if TYPE_CHECKING:
     from remanence.streams.experience import Experience

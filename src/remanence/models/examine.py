@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from remanence.models.byte_tokenizer import BEGIN
 from remanence.randomness import derive
-from remanence.streams.recall.planted import PlantedText, planted
+from remanence.streams.recall.needle_text import NeedleText, needle_text
 
 Scores = Callable[[Tensor], Tensor]
 """Of a model: from tokens (rows, length) to scores (rows, length, vocabulary) of what follows each."""
@@ -49,8 +49,10 @@ def recall(
     The model reads the text with the right answers in it; that it foresees every byte of one is the same as that it
     would have written it.
     """
-    texts: list[PlantedText] = [
-        planted(length, derive(seed, "recall", row), facts=facts, revisions=revisions, questions=facts, filler=filler)
+    texts: list[NeedleText] = [
+        needle_text(
+            length, derive(seed, "recall", row), facts=facts, revisions=revisions, questions=facts, filler=filler
+        )
         for row in range(rows)
     ]
     found = []

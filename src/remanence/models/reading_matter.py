@@ -13,7 +13,7 @@ from torch import Tensor
 
 from remanence.models.byte_tokenizer import BEGIN, PAD
 from remanence.randomness import derive, generator
-from remanence.streams.recall.planted import draw_names, draw_values, planted
+from remanence.streams.recall.needle_text import draw_names, draw_values, needle_text
 from remanence.streams.shakespeare import tiny_shakespeare
 
 ANSWER = 4.0
@@ -76,7 +76,7 @@ def _planted(size: int, seed: int) -> Text:
     most = size // 66
     facts = int(torch.randint(max(1, most // 4), max(1, most) + 1, (1,), generator=draw))
     revisions = int(torch.randint(0, max(1, (size - 62 * facts) // 40), (1,), generator=draw))
-    given = planted(size, seed, facts=facts, questions=facts, revisions=revisions, held_out=False)
+    given = needle_text(size, seed, facts=facts, questions=facts, revisions=revisions, held_out=False)
     counts = torch.full((size,), 0.5)
     for fact in given.facts:
         counts[fact.start : fact.end] = GUESS

@@ -32,7 +32,7 @@ from remanence.store.store import Store
 from remanence.store.times import instant
 from remanence.store.where import Filter
 from remanence.streams.experience import Task
-from remanence.streams.written import unpack
+from remanence.streams.text_rows import unpack
 from remanence.update import Update
 
 if TYPE_CHECKING:

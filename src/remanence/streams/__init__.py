@@ -20,7 +20,7 @@ from remanence.streams.experience import (
 from remanence.streams.facts import changing
 from remanence.streams.folder import folder
 from remanence.streams.folds import alone, fold
-from remanence.streams.recall.experiences import planted
+from remanence.streams.recall.planted_stream import planted
 from remanence.streams.recipes import hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
 from remanence.streams.scenarios import SCENARIOS, build, scenario, split

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Chosen, Joined, Segment, Stream, TestSet
+from remanence.streams.experience import Concatenated, Segment, Stream, Subset, TestSet
 from remanence.streams.scenarios import Seed, group_name, recorded, scenario, start
 
 
@@ -71,7 +71,7 @@ def blur(
     the front, and exactly the share asked for moves.
     """
     base = start(stream)
-    together = base.segments[0].examples if len(base) == 1 else Joined([s.examples for s in base.segments])
+    together = base.segments[0].examples if len(base) == 1 else Concatenated([s.examples for s in base.segments])
     labels = together.labels()
     classes = sorted(set(labels.tolist()))
     shuffled = [classes[k] for k in torch.randperm(len(classes), generator=generator(seed, "class order")).tolist()]
@@ -89,7 +89,7 @@ def blur(
         index = (place == k).nonzero().squeeze(1)
         index = index[torch.randperm(len(index), generator=generator(seed, "order", k))]
         found = tuple(sorted(set(labels[index].tolist())))
-        segments.append(Segment(Chosen(together, index, ordered=True), found, k, group_name(base, group)))
+        segments.append(Segment(Subset(together, index, ordered=True), found, k, group_name(base, group)))
     options = {"blurry": blurry, "disjoint": disjoint, "experiences": experiences, "tests": tests, "seed": seed}
     return replace(
         base,

@@ -11,7 +11,7 @@ from pydantic import Field
 from remanence.randomness import derive
 from remanence.streams.experience import Stream
 from remanence.streams.scenarios import Seed, recorded, scenario, start
-from remanence.streams.written import Chapter, Question, question_stream
+from remanence.streams.text_rows import Chapter, Question, question_stream
 
 OBJECTS = {
     "a spreadsheet": ("open_table", "query_table"),
@@ -93,11 +93,13 @@ def working(
         "seed": seed,
     }
     recipe = recorded(base, "working", {**options, "k": k})
-    drawn = question_stream("cases/working", tried(**options), f"hit@{k}", recipe or {})
+    drawn = question_stream("cases/working", draw_cases(**options), f"hit@{k}", recipe or {})
     return replace(drawn, recipe=recipe)
 
 
-def tried(experiences: int, tasks: int, success: float, drift: float, distraction: float, seed: int) -> list[Chapter]:
+def draw_cases(
+    experiences: int, tasks: int, success: float, drift: float, distraction: float, seed: int
+) -> list[Chapter]:
     """The cases in order, and questions that come with the last of them."""
     draw = random.Random(derive(seed, "cases"))
     objects = list(OBJECTS)
@@ -112,7 +114,9 @@ def tried(experiences: int, tasks: int, success: float, drift: float, distractio
             wrong = [action for actions in OBJECTS.values() for action in actions if action != right]
             action = right if draw.random() < success else draw.choice(wrong)
             outcome = {"action": action, "reward": int(action == right)}
-            records.append((number, {"text": _told(draw, about, distraction), "kind": "case", "metadata": outcome}))
+            records.append(
+                (number, {"text": _description(draw, about, distraction), "kind": "case", "metadata": outcome})
+            )
             if action == right:
                 worked.setdefault(action, []).append(number)
             number += 1
@@ -122,10 +126,10 @@ def tried(experiences: int, tasks: int, success: float, drift: float, distractio
         about = draw.choice(objects)
         right = OBJECTS[about][experiences > 1 and about in changed]
         if right in worked:
-            questions.append(Question(_told(draw, about, distraction), tuple(worked[right]), kind=about))
+            questions.append(Question(_description(draw, about, distraction), tuple(worked[right]), kind=about))
     return [*chapters[:-1], Chapter("new tasks", chapters[-1].records, questions)]
 
 
-def _told(draw: random.Random, about: str, distraction: float) -> str:
+def _description(draw: random.Random, about: str, distraction: float) -> str:
     plain = draw.random() >= distraction
     return draw.choice(PLAIN if plain else SITTINGS).format(draw.choice(NAMES), about)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from remanence.errors import MissingExtra, UsageError, nearest
-from remanence.streams.records import delimiter_of, record_ends
+from remanence.streams.csv_records import delimiter_of, record_ends
 
 BLOCK = 4 << 20
 LONGEST = 64 << 20

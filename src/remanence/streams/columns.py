@@ -19,7 +19,7 @@ _DAY, _WEEK, _YEAR = 86_400.0, 604_800.0, 31_556_952.0
 Array = numpy.ndarray[Any, numpy.dtype[Any]]
 
 
-class State(NamedTuple):
+class RunningStatistics(NamedTuple):
     """Running statistics of k numbers: how many were present, their mean, and the sum of squared deviations."""
 
     number: Array
@@ -27,11 +27,11 @@ class State(NamedTuple):
     m2: Array
 
     @classmethod
-    def empty(cls, k: int) -> State:
+    def empty(cls, k: int) -> RunningStatistics:
         return cls(numpy.zeros(k), numpy.zeros(k), numpy.zeros(k))
 
 
-def advance(state: State, matrix: Array) -> State:
+def advance(state: RunningStatistics, matrix: Array) -> RunningStatistics:
     """The statistics after the rows of `matrix` (n, k) too; NaN is missing. Combines as Chan et al. (1979) do."""
     valid = ~numpy.isnan(matrix)
     added = valid.sum(0).astype(float)
@@ -40,10 +40,12 @@ def advance(state: State, matrix: Array) -> State:
     count = state.number + added
     gap = numpy.where(added > 0, mean - state.mean, 0.0)
     share = added / numpy.maximum(count, 1.0)
-    return State(count, state.mean + gap * share, state.m2 + (m2 * m2).sum(0) + gap * gap * state.number * share)
+    return RunningStatistics(
+        count, state.mean + gap * share, state.m2 + (m2 * m2).sum(0) + gap * gap * state.number * share
+    )
 
 
-def standardise(matrix: Array, state: State, scaled: Array) -> Array:
+def standardise(matrix: Array, state: RunningStatistics, scaled: Array) -> Array:
     """Each row of `matrix` (n, k) by the mean and standard deviation of all rows before it.
 
     Missing values become that mean. Columns that are not `scaled` keep their values.
@@ -125,7 +127,7 @@ class Encoder:
         ]
         self.dates = {name: _cycles_of(sample.column(name)) for name, kind in kinds.items() if kind == "date"}
         self.missing = dict.fromkeys(kinds, 0)
-        self.state = State.empty(len(self.numbers))
+        self.state = RunningStatistics.empty(len(self.numbers))
         if self.texts:
             encode_text(["ready?"])
 
@@ -161,7 +163,7 @@ class Encoder:
         for column in self.categories:
             column.learn(table.column(column.name))
 
-    def encode(self, table: Any, state: State) -> Tensor:
+    def encode(self, table: Any, state: RunningStatistics) -> Tensor:
         """Rows (n, width) of a chunk, given the statistics at its beginning."""
         rows = len(table)
         out = numpy.zeros((rows, self.width), dtype=numpy.float32)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Chosen, Relabelled, Segment, Stream, TestSet
+from remanence.streams.experience import Relabelled, Segment, Stream, Subset, TestSet
 from remanence.streams.scenarios import Seed, recorded, scenario, start
 
 
@@ -179,7 +179,7 @@ def _drawn(total: int, count: int, draw: torch.Generator) -> Tensor:
 
 def _chosen(segment: Segment, index: Tensor) -> Segment:
     """A selection of an experience; its classes are those that are left."""
-    chosen = Chosen(segment.examples, index)
+    chosen = Subset(segment.examples, index)
     classes = tuple(sorted(set(chosen.labels().tolist()))) if segment.classes else ()
     return replace(segment, examples=chosen, classes=classes)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from remanence.errors import StateError
 from remanence.streams.experience import Stream
-from remanence.streams.written import Chapter, Question, question_stream
+from remanence.streams.text_rows import Chapter, Question, question_stream
 
 ADVERSARIAL = 5
 """The category of questions that have no answer."""

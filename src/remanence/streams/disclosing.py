@@ -10,7 +10,7 @@ from pydantic import Field
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Chosen, Stream
+from remanence.streams.experience import Stream, Subset
 from remanence.streams.scenarios import Experiences, Seed, recorded, scenario, start
 
 
@@ -72,7 +72,7 @@ def disclose(
             examples = segment.examples
             if not examples.ordered:
                 order = torch.randperm(len(examples), generator=generator(seed, "order", k))
-                examples = Chosen(examples, order, ordered=True)
+                examples = Subset(examples, order, ordered=True)
             segments.append(replace(segment, examples=examples))
     recipe = recorded(base, "disclose", {**given, "seed": seed})
     return replace(base, segments=segments, recipe=recipe).disclose(**told)

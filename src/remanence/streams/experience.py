@@ -123,7 +123,7 @@ class InMemory(Examples):
         return self.y
 
 
-class Chosen(Examples):
+class Subset(Examples):
     """A selection of other examples, in the order given, sharing their memory."""
 
     def __init__(self, base: Examples, index: Tensor, *, ordered: bool | None = None) -> None:
@@ -142,7 +142,7 @@ class Chosen(Examples):
         return self.base.labels().index_select(0, self.index)
 
 
-class Mapped(Examples):
+class Transformed(Examples):
     """Examples whose inputs pass through a function when they are cut (permuted, rotated)."""
 
     def __init__(self, base: Examples, function: Callable[[Tensor], Tensor]) -> None:
@@ -203,7 +203,7 @@ class Unlabelled(Examples):
         return rows._replace(y=torch.full_like(rows.y, torch.nan if rows.y.is_floating_point() else -1))
 
 
-class Joined(Examples):
+class Concatenated(Examples):
     """Several examples one after another: what a learner sees where boundaries are hidden."""
 
     def __init__(self, parts: Sequence[Examples], *, ordered: bool = True) -> None:
@@ -383,13 +383,13 @@ class Stream:
         return not self.tests
 
     @property
-    def marks(self) -> list[int]:
+    def segment_ends(self) -> list[int]:
         """How many examples have passed at the end of each segment."""
-        total, marks = 0, []
+        total, ends = 0, []
         for segment in self.segments:
             total += len(segment.examples)
-            marks.append(total)
-        return marks
+            ends.append(total)
+        return ends
 
     def experiences(self) -> Iterator[Experience]:
         """The disclosed views, in order: one per segment, or a single long one without boundaries."""
@@ -399,7 +399,7 @@ class Stream:
                 raise UsageError(
                     f"the stream {self.name} hides both boundaries and the labels of some experiences: tell boundaries"
                 )
-            yield Experience(0, Joined([s.examples for s in self.segments]), boundary=False, again=told.again)
+            yield Experience(0, Concatenated([s.examples for s in self.segments]), boundary=False, again=told.again)
             return
         for index, segment in enumerate(self.segments):
             yield Experience(

@@ -12,7 +12,7 @@ from pydantic import Field
 from remanence.randomness import derive
 from remanence.streams.experience import Stream
 from remanence.streams.scenarios import Seed, recorded, scenario, start
-from remanence.streams.written import Chapter, Question, question_stream
+from remanence.streams.text_rows import Chapter, Question, question_stream
 
 NAMES = [
     "Ana",

@@ -68,7 +68,7 @@ def folder(
     ...     for k in range(5):
     ...         Image.new("RGB", (16, 16), (colour, k, k)).save(photos / name / f"{k}.png")
     >>> stream = folder(photos)
-    >>> stream.class_names, stream.shape, stream.marks, [len(test.y) for test in stream.tests]
+    >>> stream.class_names, stream.shape, stream.segment_ends, [len(test.y) for test in stream.tests]
     (('cat', 'dog'), (3, 16, 16), [4, 8], [1, 1])
     """
     if not 0 < hold_out < 1:

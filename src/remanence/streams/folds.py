@@ -74,7 +74,7 @@ def alone(stream: str | Stream, *, seed: Seed = 0) -> Stream:
 
     Example
     -------
-    >>> from remanence.streams.written import Chapter, Question, question_stream
+    >>> from remanence.streams.text_rows import Chapter, Question, question_stream
     >>> chapters = [
     ...     Chapter(name, [(number, {"text": f"I am {name}"})], [Question("Who are you?", (number,))])
     ...     for number, name in enumerate(["Ana", "Bruno"])

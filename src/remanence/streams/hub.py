@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.streams.reading import Table, existing_data_folder, hub_table, is_image, parquet_table
+from remanence.streams.dataset_table import DatasetTable, existing_data_folder, hub_table, is_image, parquet_table
 
 PREFIX = "hub:"
 _TESTS = ("test", "validation", "valid", "val")
 _LABELS = ("label", "labels", "class", "target", "intent", "category", "fine_label")
 
 
-def split_tables(hub: str, config: str, name: str) -> tuple[Table, Table | None]:
+def split_tables(hub: str, config: str, name: str) -> tuple[DatasetTable, DatasetTable | None]:
     """The training split and the test split, from a folder below REMANENCE_DATA or from the hub.
 
     The folder is ``owner/name`` or ``name``, and its parquet files begin with the name of their split.
@@ -48,7 +48,7 @@ def _folder(hub: str) -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
-def columns_of(table: Table, name: str) -> tuple[str, str, str]:
+def columns_of(table: DatasetTable, name: str) -> tuple[str, str, str]:
     """What the input is (image or text), and the names of its column and of the label's."""
     kinds = {column: str(kind) for column, kind in table.columns.items()}
     images = [column for column, kind in table.columns.items() if is_image(kind)]

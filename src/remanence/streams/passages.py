@@ -10,7 +10,7 @@ from pathlib import Path
 
 from remanence.errors import StateError
 from remanence.streams.experience import Stream
-from remanence.streams.written import Chapter, Question, question_stream
+from remanence.streams.text_rows import Chapter, Question, question_stream
 
 PARTS = 4
 """In how many experiences the passages arrive."""

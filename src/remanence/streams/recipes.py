@@ -13,7 +13,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Chosen, Stream, TestSet
+from remanence.streams.experience import Stream, Subset, TestSet
 from remanence.streams.scenarios import Seed, apply, build, find, options_read, recorded, scenario, start
 from remanence.streams.sources import default_experiences, known, whole
 
@@ -153,7 +153,7 @@ def held_out(
         if asked.all():
             raise UsageError(f"experience {k} of {base.name} has one example only: nothing can be held out of it")
         rows = segment.examples.cut(asked.nonzero().squeeze(1))
-        kept = Chosen(segment.examples, (~asked).nonzero().squeeze(1))
+        kept = Subset(segment.examples, (~asked).nonzero().squeeze(1))
         segments.append(replace(segment, examples=kept))
         name = segment.name or (base.tests[0].name if len(base.tests) == 1 else f"experience {k}")
         tests.append(TestSet(name, rows.x, rows.y, segment.task, segment.classes))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Chosen, Examples, Joined, Segment, Stream, TestSet
+from remanence.streams.experience import Concatenated, Examples, Segment, Stream, Subset, TestSet
 from remanence.streams.scenarios import Experiences, Seed, group_name, recorded, scenario, single, start
 
 
@@ -95,7 +95,7 @@ def recur(
         if examples is not None:
             index = index[torch.randperm(len(index), generator=generator(seed, "examples", k))[:examples]]
         found = tuple(sorted(set(labels[index].tolist())))
-        segments.append(Segment(Chosen(segment.examples, index), found, k, group_name(base, group)))
+        segments.append(Segment(Subset(segment.examples, index), found, k, group_name(base, group)))
     options = {
         "experiences": experiences,
         "classes": classes,
@@ -197,9 +197,9 @@ def power_law(
         for j, count in enumerate(counts):
             if count:
                 old = base.segments[j].examples
-                parts.append(Chosen(old, _some(len(old), count, generator(seed, "old", k, j))))
+                parts.append(Subset(old, _some(len(old), count, generator(seed, "old", k, j))))
         found = set(new.classes).union(*(base.segments[j].classes for j, count in enumerate(counts) if count))
-        segments.append(replace(new, examples=Joined(parts, ordered=False), classes=tuple(sorted(found))))
+        segments.append(replace(new, examples=Concatenated(parts, ordered=False), classes=tuple(sorted(found))))
     options = {"exponent": exponent, "share": share, "decay": decay, "seed": seed}
     return replace(base, name=f"{base.name}/power_law", segments=segments, recipe=recorded(base, "power_law", options))
 

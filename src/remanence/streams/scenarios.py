@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from remanence.errors import UsageError, nearest
 from remanence.hyperparameters import first_problem
 from remanence.randomness import generator
-from remanence.streams.experience import Chosen, Disclosure, Segment, Stream, TestSet
+from remanence.streams.experience import Disclosure, Segment, Stream, Subset, TestSet
 from remanence.streams.folder import folder
 from remanence.streams.sources import whole
 from remanence.streams.table import table
@@ -166,7 +166,7 @@ def split(
         index = torch.isin(labels, wanted).nonzero().squeeze(1)
         asked = torch.isin(test.y, wanted)
         name = group_name(base, group)
-        segments.append(Segment(Chosen(segment.examples, index), group, task, name))
+        segments.append(Segment(Subset(segment.examples, index), group, task, name))
         tests.append(TestSet(name, test.x[asked], test.y[asked], task, group))
     options = {"experiences": experiences, "order": order, "task_ids": task_ids, "seed": seed}
     return replace(

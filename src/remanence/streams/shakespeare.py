@@ -6,7 +6,7 @@ import functools
 import os
 
 from remanence.errors import UsageError
-from remanence.streams.reading import DATA, below_data, checked, existing_data_folder
+from remanence.streams.dataset_table import DATA, below_data, checked, existing_data_folder
 
 _FILE = "tinyshakespeare/input.txt"
 _SUM = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

@@ -15,13 +15,11 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError, nearest
-from remanence.streams import cache, dialogues, passages
+from remanence.streams import decoded_cache, dialogues, passages
 from remanence.streams.clinc150 import INTENTS
-from remanence.streams.experience import CLASSIFICATION, InMemory, Segment, Stream, Task, TestSet
-from remanence.streams.hub import PREFIX, columns_of, labels_as_numbers, split_tables
-from remanence.streams.reading import (
+from remanence.streams.dataset_table import (
     DATA,
-    Table,
+    DatasetTable,
     below_data,
     checked,
     existing_data_folder,
@@ -29,6 +27,8 @@ from remanence.streams.reading import (
     images_and_labels,
     parquet_table,
 )
+from remanence.streams.experience import CLASSIFICATION, InMemory, Segment, Stream, Task, TestSet
+from remanence.streams.hub import PREFIX, columns_of, labels_as_numbers, split_tables
 
 Columns = tuple[Tensor, Tensor]
 
@@ -255,16 +255,16 @@ def _columns(source: Source, split: str) -> Columns:
         return _decoded(source, hub_table(source.hub, source.config, split, source.name))
     # Reading MNIST's images takes seconds and its tensors milliseconds, and every job of a comparison does it.
     key = f"{checked(path, source.sums.get(split, ''), source.name)}-{source.size or 'whole'}"
-    kept = cache.recall(key) if source.kind == "image" else None
+    kept = decoded_cache.recall(key) if source.kind == "image" else None
     if kept is None:
         x, y = _decoded(source, parquet_table(path))
         if source.kind == "image":
-            cache.keep(key, {"x": x, "y": y})
+            decoded_cache.keep(key, {"x": x, "y": y})
         return x, y
     return kept["x"], kept["y"]
 
 
-def _decoded(source: Source, table: Table) -> Columns:
+def _decoded(source: Source, table: DatasetTable) -> Columns:
     if source.kind == "image":
         x, values = images_and_labels(table, source.input, source.label, source.size)
         return x, torch.tensor(values, dtype=torch.int64)
@@ -288,14 +288,14 @@ def _encoded(texts: list[str]) -> Tensor:
 def _digits(source: Source) -> Stream:
     # To load scikit-learn takes seconds, in every process that reads these few images
     key = f"digits-scikit-learn-{version('scikit-learn')}"
-    kept = cache.recall(key)
+    kept = decoded_cache.recall(key)
     if kept is None:
         from sklearn.datasets import load_digits
 
         found = load_digits()
         images = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
         kept = {"images": images, "labels": torch.from_numpy(found.target).long()}
-        cache.keep(key, kept)
+        decoded_cache.keep(key, kept)
     images, labels = kept["images"], kept["labels"]
     held_out = torch.arange(len(labels)) % 5 == 4
     return _stream(source, (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out]))

@@ -14,8 +14,8 @@ from torch import Tensor
 from remanence.errors import UsageError
 from remanence.streams.chunks import open_reader
 from remanence.streams.experience import Disclosure, Examples, Rows, Segment, Stream, TestSet
-from remanence.streams.scanned import Table
 from remanence.streams.slices import equal
+from remanence.streams.table_scan import TableScan
 
 # The learning rate and batch size that did best of 0.01 to 0.3 and 10, 32 on generated tables whose concept turns:
 # prequential accuracy 0.86 (0.75 at 0.03), error 0.38 of the target's spread (0.43 at 0.03), two seeds, naive.
@@ -86,7 +86,7 @@ def table(
     >>> path = Path(tempfile.mkdtemp(), "sales.csv")
     >>> _ = path.write_text("price,shop,churned\\n" + "1.5,north,no\\n2.5,south,yes\\n" * 10)
     >>> stream = table(path, target="churned", experiences=2)
-    >>> stream.class_names, stream.shape, stream.marks
+    >>> stream.class_names, stream.shape, stream.segment_ends
     (('no', 'yes'), (7,), [10, 20])
     """
     if target is None:
@@ -139,8 +139,8 @@ def table(
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(path: str, stamp: tuple[int, int], reading: tuple[Any, ...]) -> Table:
-    return Table(open_reader(path, reading[-1]), *reading[:-1])
+def _opened(path: str, stamp: tuple[int, int], reading: tuple[Any, ...]) -> TableScan:
+    return TableScan(open_reader(path, reading[-1]), *reading[:-1])
 
 
 class FileRows(Examples):
@@ -148,7 +148,7 @@ class FileRows(Examples):
 
     ordered = True
 
-    def __init__(self, source: Table, start: int, stop: int) -> None:
+    def __init__(self, source: TableScan, start: int, stop: int) -> None:
         self.source, self.start, self.stop = source, start, stop
 
     def __len__(self) -> int:

@@ -74,7 +74,7 @@ class Target:
             raise UsageError(f"the target {self.name!r} of {self.file} has more than {MANY} classes: choose another")
         return found
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Decide the task, after all of the file was seen."""
         if self.kind == "number" and self.wanted != "classification":
             few = self.whole and len(self.labels) <= FEW

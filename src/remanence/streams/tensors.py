@@ -13,12 +13,12 @@ from remanence.errors import UsageError
 from remanence.streams.experience import (
     CLASSIFICATION,
     REGRESSION,
-    Chosen,
     Examples,
     InMemory,
     Rows,
     Segment,
     Stream,
+    Subset,
     TestSet,
 )
 
@@ -69,7 +69,7 @@ def tensors(
     Example
     -------
     >>> stream = tensors(torch.rand(100, 4), torch.arange(100) % 3, experiences=5, hold_out=0.2)
-    >>> stream.shape, stream.marks, len(stream.tests)
+    >>> stream.shape, stream.segment_ends, len(stream.tests)
     ((4,), [16, 32, 48, 64, 80], 5)
     """
     if not isinstance(hold_out, int | float) or not 0 <= hold_out < 1:
@@ -102,7 +102,7 @@ def tensors(
             asked = examples.span(cut, stop)
             tests.append(TestSet(part, asked.x, asked.y, classes=_classes(asked.y)))
         whole = start == 0 and cut == len(examples)
-        mine = examples if whole else Chosen(examples, torch.arange(start, cut))
+        mine = examples if whole else Subset(examples, torch.arange(start, cut))
         segments.append(Segment(mine, _classes(labels[start:cut]), name=part))
     if test is not None:
         if isinstance(test, tuple | list) and len(test) != 2:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Disclosure, Mapped, Stream, TestSet
+from remanence.streams.experience import Disclosure, Stream, TestSet, Transformed
 from remanence.streams.scenarios import Seed, recorded, scenario, start
 
 Transform = Callable[[Tensor], Tensor]
@@ -176,7 +176,7 @@ def _transformed(
         title = label if repeated else f"{segment.name}, {label}"
         examples, asked = segment.examples, test.x
         if transform is not None:
-            examples = Mapped(examples, transform)
+            examples = Transformed(examples, transform)
             asked = torch.cat([transform(part) for part in torch.split(asked, 4096)])
         segments.append(replace(segment, examples=examples, task=k, name=title))
         tests.append(TestSet(title, asked, test.y, k, test.classes))

@@ -23,7 +23,7 @@ from remanence.models.reader import Reader, answered, question_of, reader
 from remanence.recipe import Recipe
 from remanence.registry import system
 from remanence.streams.experience import Experience
-from remanence.streams.written import unpack
+from remanence.streams.text_rows import unpack
 from remanence.training import Training
 from remanence.update import Update
 from remanence.weights import optimizers
@@ -60,7 +60,7 @@ class FineTuning(Learner):
 
     Shapes
     ------
-    Rows are lines and questions as JSON in bytes (n, width) uint8; see `remanence.streams.written`.
+    Rows are lines and questions as JSON in bytes (n, width) uint8; see `remanence.streams.text_rows`.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from remanence.context import tree
 from remanence.context.recurrent import recurrent_lm
 from remanence.errors import BudgetError, StateError, Unsupported, UsageError
 from remanence.request import Request
-from remanence.streams.written import unpack
+from remanence.streams.text_rows import unpack
 
 
 def stream(experiences=3):

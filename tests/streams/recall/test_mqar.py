@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from remanence.errors import UsageError
 from remanence.streams.recall.mqar import mqar
-from remanence.streams.recall.recalled import IGNORE
+from remanence.streams.recall.sequence_batch import IGNORE
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(0, 40))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from remanence.errors import UsageError
 from remanence.streams.recall.n_back import n_back
-from remanence.streams.recall.recalled import IGNORE
+from remanence.streams.recall.sequence_batch import IGNORE
 from remanence.streams.recall.spatial_n_back import spatial_n_back
 
 

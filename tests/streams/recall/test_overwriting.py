@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from remanence.errors import UsageError
 from remanence.streams.recall.overwriting import overwriting
-from remanence.streams.recall.recalled import IGNORE
+from remanence.streams.recall.sequence_batch import IGNORE
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.floats(0, 1), st.integers(2, 30))

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from remanence.errors import UsageError
-from remanence.streams.recall.recalled import IGNORE
 from remanence.streams.recall.repeat_previous import repeat_previous
+from remanence.streams.recall.sequence_batch import IGNORE
 
 
 @pytest.mark.parametrize(("k", "length"), [(1, 2), (4, 52), (32, 104)])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remanence.errors import UsageError
-from remanence.streams.recall.recalled import IGNORE
 from remanence.streams.recall.selective_copying import selective_copying
+from remanence.streams.recall.sequence_batch import IGNORE
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 20), st.integers(3, 12), st.booleans())

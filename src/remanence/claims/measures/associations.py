@@ -12,21 +12,21 @@ from torch.nn.functional import cross_entropy
 from remanence.claims.engine.experiment import Measured
 from remanence.models.sequence import Recurrent, SequenceModel
 from remanence.randomness import derive, generator, global_generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 from remanence.weights.modules.product_keys import ProductKeyLayer, key_usage, parameter_groups
 
 NAMES, OBJECTS = 128, 256
 VOCABULARY = 2 * NAMES + OBJECTS
 
 
-def facts(count: int, seed: int, purpose: str) -> Recalled:
+def facts(count: int, seed: int, purpose: str) -> SequenceBatch:
     """Distinct subjects of two names, and an object drawn for each: (count, 2) tokens, asked at the second."""
     draw = generator(seed, purpose)
     subject = torch.randperm(NAMES * NAMES, generator=draw)[:count]
     tokens = torch.stack([subject // NAMES, NAMES + subject % NAMES], 1)
     targets = torch.full_like(tokens, IGNORE)
     targets[:, 1] = torch.randint(VOCABULARY - OBJECTS, VOCABULARY, (count,), generator=draw)
-    return Recalled(tokens, targets, torch.zeros_like(tokens), VOCABULARY)
+    return SequenceBatch(tokens, targets, torch.zeros_like(tokens), VOCABULARY)
 
 
 def dense(width: int, blocks: int, expansion: int = 4) -> SequenceModel:
@@ -61,7 +61,7 @@ def _around(model: nn.Module, name: str) -> list[nn.Module]:
 
 
 def learn(
-    model: nn.Module, given: Recalled, seed: int, *, lr: float, values: float, times: int, rows: int = 256
+    model: nn.Module, given: SequenceBatch, seed: int, *, lr: float, values: float, times: int, rows: int = 256
 ) -> int:
     """Train on every fact `times` times, in an order of its own each time; how many updates that took.
 
@@ -89,7 +89,7 @@ def learn(
 
 
 @torch.no_grad()
-def recalled(model: nn.Module, given: Recalled) -> float:
+def recalled(model: nn.Module, given: SequenceBatch) -> float:
     """The share of facts whose object a model names."""
     model.eval()
     guessed: list[Tensor] = [model(tokens)[0].argmax(-1) for tokens in torch.split(given.tokens, 1024)]
@@ -121,7 +121,7 @@ def measured(
 
 
 @torch.no_grad()
-def _usage(model: SequenceModel, memory: ProductKeyLayer, given: Recalled) -> dict[str, float]:
+def _usage(model: SequenceModel, memory: ProductKeyLayer, given: SequenceBatch) -> dict[str, float]:
     """Key usage, and the divergence of the weights read from uniform ones, over all facts."""
     read: list[Tensor] = []
     hook = memory.register_forward_hook(lambda layer, x, _: read.append(layer.read(x[0])))

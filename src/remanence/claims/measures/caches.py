@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from remanence.claims.engine.experiment import Measured
 from remanence.randomness import derive, global_generator
-from remanence.streams.recall.planted import PlantedText, planted
+from remanence.streams.recall.needle_text import NeedleText, needle_text
 
 if TYPE_CHECKING:
     from remanence.context.caches.cache import PolicyCache
@@ -59,11 +59,11 @@ class Texts:
     window: int = 320
     apart: bool = False
 
-    def drawn(self, seed: int, *, held_out: bool) -> list[PlantedText]:
+    def drawn(self, seed: int, *, held_out: bool) -> list[NeedleText]:
         """The texts of a seed: among held-out Shakespeare, or, for searching, among the part to learn from."""
         purpose = "searched" if held_out else "reported"
         return [
-            planted(self.length, derive(seed, "planted text", purpose, k), facts=self.facts, held_out=not held_out)
+            needle_text(self.length, derive(seed, "planted text", purpose, k), facts=self.facts, held_out=not held_out)
             for k in range(self.count)
         ]
 
@@ -124,7 +124,7 @@ def named(name: str, **settings: Any) -> Make:
 
 
 @torch.no_grad()
-def read(model: Any, cache: PolicyCache, texts: Sequence[PlantedText], *, piece: int, apart: bool = False) -> Found:
+def read(model: Any, cache: PolicyCache, texts: Sequence[NeedleText], *, piece: int, apart: bool = False) -> Found:
     """Read texts of one length as a batch, in pieces, then ask for each of their facts on copies of the cache."""
     found = Found()
     tokens = torch.tensor([[BEGIN, *given.text.encode("ascii")] for given in texts])
@@ -176,7 +176,7 @@ def answers(
     return right
 
 
-def _outside(given: PlantedText) -> Tensor:
+def _outside(given: NeedleText) -> Tensor:
     """Which tokens of a text, the mark of its beginning before them, are not within a note."""
     told = torch.ones(len(given.text) + 1, dtype=torch.bool)
     for fact in given.facts:

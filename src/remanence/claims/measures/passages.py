@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remanence import streams
-from remanence.streams import cache
-from remanence.streams.experience import Joined, Segment, Stream, TestSet
-from remanence.streams.written import unpack
+from remanence.streams import decoded_cache
+from remanence.streams.experience import Concatenated, Segment, Stream, TestSet
+from remanence.streams.text_rows import unpack
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _collection(name: str, segment: Segment, test: TestSet) -> Collection:
 
 def _joined(stream: Stream) -> Collection:
     """All experiences as one collection, with the questions on the whole."""
-    whole = Segment(Joined([segment.examples for segment in stream.segments]))
+    whole = Segment(Concatenated([segment.examples for segment in stream.segments]))
     return _collection(stream.name, whole, stream.tests[-1])
 
 
@@ -81,12 +81,12 @@ def token_vectors(name: str) -> list[NDArray[np.float16]]:
 
     texts = next(known.passages for known in collections() if known.name == name)
     key = hashlib.sha256("\x1f".join([MiniLMTokens.name, *texts]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    kept = cache.recall(f"tokens-{key}")
+    kept = decoded_cache.recall(f"tokens-{key}")
     if kept is None:
         vectors = [found.astype(np.float16) for found in MiniLMTokens().encode(texts)]
         lengths = torch.tensor([len(found) for found in vectors])
         kept = {"vectors": torch.from_numpy(np.concatenate(vectors)), "lengths": lengths}
-        cache.keep(f"tokens-{key}", kept)
+        decoded_cache.keep(f"tokens-{key}", kept)
     return np.split(kept["vectors"].numpy(), np.cumsum(kept["lengths"].numpy())[:-1])
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from remanence.randomness import derive, global_generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
-Draw = Callable[[int, int], Recalled]
+Draw = Callable[[int, int], SequenceBatch]
 """``draw(rows, seed)`` gives that many fresh sequences."""
 
 
@@ -65,7 +65,7 @@ def fit(
 
 
 @torch.no_grad()
-def guesses(model: nn.Module, given: Recalled, rows: int = 64) -> Tensor:
+def guesses(model: nn.Module, given: SequenceBatch, rows: int = 64) -> Tensor:
     """What a trained model names as the next token at every position, (rows, length)."""
     cuts = range(0, len(given.tokens), rows)
     return torch.cat([model(given.tokens[at : at + rows])[0].argmax(-1) for at in cuts])

@@ -23,7 +23,7 @@ from remanence.models.byte_tokenizer import ByteTokenizer
 from remanence.models.reader import Reader, answered, question_of
 from remanence.request import Removal as Outcome
 from remanence.request import Request
-from remanence.streams.written import unpack
+from remanence.streams.text_rows import unpack
 from remanence.update import Update
 
 if TYPE_CHECKING:

@@ -14,17 +14,17 @@ from remanence.streams.recall.n_back import n_back
 from remanence.streams.recall.needle import needle
 from remanence.streams.recall.overwriting import overwriting
 from remanence.streams.recall.permuted_digits import permuted_digits
-from remanence.streams.recall.recalled import IGNORE, Recalled, together
 from remanence.streams.recall.selective_copying import selective_copying
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch, concatenate
 from remanence.streams.recall.sequence_order import sequence_order
 from remanence.streams.recall.spatial_n_back import spatial_n_back
 
-__all__ = ["IGNORE", "TASKS", "Draw", "Recalled", "listing", "task", "together"]
+__all__ = ["IGNORE", "TASKS", "Draw", "SequenceBatch", "concatenate", "listing", "task"]
 
-Draw = Callable[[int, int], Recalled]
+Draw = Callable[[int, int], SequenceBatch]
 """``draw(rows, seed)`` gives that many fresh sequences."""
 
-TASKS: dict[str, Callable[..., Recalled]] = {
+TASKS: dict[str, Callable[..., SequenceBatch]] = {
     drawn.__name__: drawn
     for drawn in (
         mqar,

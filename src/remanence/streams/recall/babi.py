@@ -15,7 +15,7 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import derive
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 One = TypeVar("One")
 
@@ -206,7 +206,7 @@ def stories(rows: int, seed: int, *, task: int = 1, length: int = 256, asked: fl
     return told
 
 
-def babi(rows: int, seed: int, *, task: int = 1, length: int = 256, asked: float = 0.3) -> Recalled:
+def babi(rows: int, seed: int, *, task: int = 1, length: int = 256, asked: float = 0.3) -> SequenceBatch:
     """Draw stories of one bAbI task as words.
 
     Sentences tell who goes where and, for tasks 2 and 3, who takes or leaves what. A question mark asks for the place
@@ -250,4 +250,4 @@ def babi(rows: int, seed: int, *, task: int = 1, length: int = 256, asked: float
     ]
     at, answer, ago = torch.tensor(found, dtype=torch.int64).view(-1, 3).T
     targets.view(-1)[at], distance.view(-1)[at] = answer, ago
-    return Recalled(tokens, targets, distance, len(VOCABULARY))
+    return SequenceBatch(tokens, targets, distance, len(VOCABULARY))

@@ -11,12 +11,12 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
 def copying(
     rows: int, seed: int, *, items: int = 10, length: int = 64, vocabulary: int = 10, shown: bool = False
-) -> Recalled:
+) -> SequenceBatch:
     """Draw sequences of the copy task.
 
     The items come first and are followed by blanks (token 0); the delimiter (the last token of the vocabulary) asks
@@ -61,4 +61,4 @@ def copying(
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets[:, length - items :] = item
     distance[:, length - items :] = length - items
-    return Recalled(tokens, targets, distance, vocabulary)
+    return SequenceBatch(tokens, targets, distance, vocabulary)

@@ -13,7 +13,7 @@ from statistics import NormalDist
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.streams.recall.recalled import Recalled
+from remanence.streams.recall.sequence_batch import SequenceBatch
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _share(yes: int, no: int) -> float:
     return yes / (yes + no) if yes + no else float("nan")
 
 
-def detection(given: Recalled, guessed: Tensor) -> Detection:
+def detection(given: SequenceBatch, guessed: Tensor) -> Detection:
     """Score answers to `n_back` or `spatial_n_back`.
 
     Parameters

@@ -10,12 +10,12 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
 def mqar(
     rows: int, seed: int, *, pairs: int = 8, length: int = 64, vocabulary: int = 64, power: float = 0.01
-) -> Recalled:
+) -> SequenceBatch:
     """Draw sequences of multi-query associative recall.
 
     Every key of a sequence is followed by its value once, at the beginning, and asked for once later, at gaps that
@@ -59,4 +59,4 @@ def mqar(
     tokens.scatter_(1, asked, key)
     targets.scatter_(1, asked, value)
     distance.scatter_(1, asked, asked - 2 * torch.arange(pairs) - 1)
-    return Recalled(tokens, targets, distance, vocabulary)
+    return SequenceBatch(tokens, targets, distance, vocabulary)

@@ -10,10 +10,10 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
-def n_back(rows: int, seed: int, *, n: int = 2, items: int = 24, matches: int = 8, symbols: int = 20) -> Recalled:
+def n_back(rows: int, seed: int, *, n: int = 2, items: int = 24, matches: int = 8, symbols: int = 20) -> SequenceBatch:
     """Draw sequences of the n-back test.
 
     One token is one item. From item n on each asks for an answer: the last token of the vocabulary is "match", the
@@ -61,4 +61,4 @@ def n_back(rows: int, seed: int, *, n: int = 2, items: int = 24, matches: int = 
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets[:, n:] = symbols + match.long()
     distance[:, n:] = n
-    return Recalled(tokens, targets, distance, symbols + 2)
+    return SequenceBatch(tokens, targets, distance, symbols + 2)

@@ -11,7 +11,7 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
 def needle(
@@ -23,7 +23,7 @@ def needle(
     key: int = 2,
     length: int = 256,
     vocabulary: int = 64,
-) -> Recalled:
+) -> SequenceBatch:
     """Draw sequences with needles in them.
 
     A needle is `key` symbols and a value. At the end every key is shown once more, in random order, each behind the
@@ -104,4 +104,4 @@ def needle(
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets.scatter_(1, at, values.gather(1, order))
     distance.scatter_(1, at, at - (start + key).gather(1, order))
-    return Recalled(tokens, targets, distance, vocabulary)
+    return SequenceBatch(tokens, targets, distance, vocabulary)

@@ -10,12 +10,12 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
 def overwriting(
     rows: int, seed: int, *, keys: int = 8, asked: float = 0.3, length: int = 256, vocabulary: int = 64
-) -> Recalled:
+) -> SequenceBatch:
     """Draw sequences of keys whose values change.
 
     Two tokens are a step: a key and its new value, or the question mark (token 0) and a key, which asks for the value
@@ -69,4 +69,4 @@ def overwriting(
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets[:, 1::2][question] = value.gather(1, latest)[question]
     distance[:, 1::2] = (2 * (step - latest)).masked_fill(~question, 0)
-    return Recalled(tokens, targets, distance, vocabulary)
+    return SequenceBatch(tokens, targets, distance, vocabulary)

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
 def permuted_digits(
     rows: int, seed: int, *, split: str = "train", levels: int = 16, permutation: int | None = 0
-) -> Recalled:
+) -> SequenceBatch:
     """Draw digits as sequences of 64 grey values and a question mark, which asks for the class.
 
     Grey values are the tokens 0 (black) to levels − 1, the question mark is the next token, and the ten tokens behind
@@ -61,7 +61,7 @@ def permuted_digits(
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets[:, -1] = levels + 1 + classes[chosen]
     distance[:, -1] = grey.shape[1]
-    return Recalled(tokens, targets, distance, levels + 11)
+    return SequenceBatch(tokens, targets, distance, levels + 11)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.streams.recall.recalled import Recalled
+from remanence.streams.recall.sequence_batch import SequenceBatch
 
 FIRST = ord("!")
 """The byte of token 0; the others follow in the order of ASCII, up to ``~``."""
@@ -14,7 +14,7 @@ SYMBOLS = ord("~") - FIRST + 1
 """How many different tokens can be printed: 94."""
 
 
-def in_bytes(given: Recalled) -> Recalled:
+def in_bytes(given: SequenceBatch) -> SequenceBatch:
     """The same sequences and questions with bytes for tokens, for a model with a vocabulary of 256 bytes.
 
     Example
@@ -29,10 +29,10 @@ def in_bytes(given: Recalled) -> Recalled:
             "with a smaller vocabulary"
         )
     targets = torch.where(given.asked, given.targets + FIRST, given.targets)
-    return Recalled(given.tokens + FIRST, targets, given.distance, 256)
+    return SequenceBatch(given.tokens + FIRST, targets, given.distance, 256)
 
 
-def printable(given: Recalled) -> list[str]:
+def printable(given: SequenceBatch) -> list[str]:
     """Each sequence as a text, one character a token.
 
     Example

@@ -10,10 +10,10 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
-def repeat_previous(rows: int, seed: int, *, k: int = 4, length: int = 52, symbols: int = 4) -> Recalled:
+def repeat_previous(rows: int, seed: int, *, k: int = 4, length: int = 52, symbols: int = 4) -> SequenceBatch:
     """Draw sequences of items, each to be named again k items later.
 
     Parameters
@@ -42,4 +42,4 @@ def repeat_previous(rows: int, seed: int, *, k: int = 4, length: int = 52, symbo
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets[:, k:] = tokens[:, :-k]
     distance[:, k:] = k
-    return Recalled(tokens, targets, distance, symbols)
+    return SequenceBatch(tokens, targets, distance, symbols)

@@ -10,12 +10,12 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
 def selective_copying(
     rows: int, seed: int, *, items: int = 16, length: int = 256, vocabulary: int = 16, shown: bool = False
-) -> Recalled:
+) -> SequenceBatch:
     """Draw sequences of the selective copy task.
 
     The gaps between the items differ from sequence to sequence, so that counting steps does not help: what is noise
@@ -58,4 +58,4 @@ def selective_copying(
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets[:, read:] = item
     distance[:, read:] = torch.arange(read, length) - place
-    return Recalled(tokens, targets, distance, vocabulary)
+    return SequenceBatch(tokens, targets, distance, vocabulary)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 _TRIES = 64
 _FACTOR = 6364136223846793005  # an odd multiplier for hashing stretches; wrapping round is meant
@@ -28,7 +28,7 @@ def sequence_order(
     farthest: int | None = None,
     length: int = 256,
     vocabulary: int = 64,
-) -> Recalled:
+) -> SequenceBatch:
     """Draw sequences that ask for the order of their segments.
 
     An excerpt of random symbols comes first. Each question is token 0, one segment, token 1, the other segment, and
@@ -100,7 +100,7 @@ def sequence_order(
     at = excerpt + size - 1 + size * torch.arange(questions)
     targets[:, at] = swapped.long()
     distance[:, at] = at - (first + segment - 1)
-    return Recalled(tokens, targets, distance, vocabulary)
+    return SequenceBatch(tokens, targets, distance, vocabulary)
 
 
 def _once(text: Tensor, segment: int) -> Tensor:

@@ -10,10 +10,12 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.streams.recall.n_back import n_back
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 
 
-def spatial_n_back(rows: int, seed: int, *, n: int = 2, items: int = 24, matches: int = 8, side: int = 3) -> Recalled:
+def spatial_n_back(
+    rows: int, seed: int, *, n: int = 2, items: int = 24, matches: int = 8, side: int = 3
+) -> SequenceBatch:
     """Draw sequences of the spatial n-back test.
 
     An item is written as its side × side cells, row by row: token 1 for the cell with the mark, token 0 for the
@@ -46,4 +48,4 @@ def spatial_n_back(rows: int, seed: int, *, n: int = 2, items: int = 24, matches
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets[:, cells - 1 :: cells] = torch.where(drawn.asked, drawn.targets - cells + 2, IGNORE)
     distance[:, cells - 1 :: cells] = drawn.distance * cells
-    return Recalled(tokens, targets, distance, 4)
+    return SequenceBatch(tokens, targets, distance, 4)

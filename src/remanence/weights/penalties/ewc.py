@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.streams.experience import Chosen, Examples, Experience
+from remanence.streams.experience import Examples, Experience, Subset
 from remanence.update import Update
 from remanence.weights.context import Context, Step
 from remanence.weights.part import Part
@@ -139,7 +139,7 @@ class EWC(Part):
         if not 0 < self.examples < len(examples):
             return examples
         rows = torch.randperm(len(examples), generator=context.generator("fisher rows"))[: self.examples]
-        return Chosen(examples, rows.sort().values)
+        return Subset(examples, rows.sort().values)
 
     def _add(self, measured: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
         if self.variant == "online" and len(self.importances):

@@ -6,8 +6,8 @@ from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.claims.measures.recall import accuracy, fit
 from remanence.context.layers.fast_and_forgetful_memory import FastAndForgetfulMemory
 from remanence.models.sequence import Recurrent, SequenceModel
-from remanence.streams.recall.recalled import Recalled
 from remanence.streams.recall.repeat_previous import repeat_previous
+from remanence.streams.recall.sequence_batch import SequenceBatch
 
 WIDTH = 32
 NUMBERS = 128
@@ -17,7 +17,7 @@ NUMBERS = 128
 def measure(side: str, seed: int, held_out: bool, *, lr: float = 3e-3, k: int = 16, updates: int = 200) -> Measured:
     """Train on sequences drawn afresh, and ask about others."""
 
-    def draw(rows: int, number: int) -> Recalled:
+    def draw(rows: int, number: int) -> SequenceBatch:
         return repeat_previous(rows, number, k=k, length=4 * k)
 
     def layer() -> FastAndForgetfulMemory | Recurrent:

@@ -10,7 +10,7 @@ from remanence.claims.measures.recall import fit, guesses
 from remanence.context.layers.lssl import LSSL
 from remanence.models.sequence import Recurrent, SequenceModel
 from remanence.randomness import generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 from remanence.streams.sources import whole
 
 WIDTH = 32
@@ -23,12 +23,12 @@ KEPT = 288
 """Training digits that a search asks about, and never learns."""
 
 
-def digits(images: Tensor, classes: Tensor, pixels: Tensor) -> Recalled:
+def digits(images: Tensor, classes: Tensor, pixels: Tensor) -> SequenceBatch:
     """Digits as their 64 grey values in one shuffled order, the last of which asks for the class."""
     tokens = (images.flatten(1).long() * (LEVELS - 1) // 255)[:, pixels]
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     targets[:, -1], distance[:, -1] = classes, tokens.shape[1] - 1
-    return Recalled(tokens, targets, distance, LEVELS)
+    return SequenceBatch(tokens, targets, distance, LEVELS)
 
 
 def measure(side: str, seed: int, held_out: bool, *, lr: float = 3e-3, updates: int = 200) -> Measured:
@@ -42,7 +42,7 @@ def measure(side: str, seed: int, held_out: bool, *, lr: float = 3e-3, updates: 
     if not held_out:
         asked = digits(stream.tests[0].x, stream.tests[0].y, pixels)
 
-    def draw(count: int, number: int) -> Recalled:
+    def draw(count: int, number: int) -> SequenceBatch:
         return known.rows(torch.randint(len(known.tokens), (count,), generator=generator(number, "digits")))
 
     def layer() -> LSSL | Recurrent:

@@ -12,14 +12,14 @@ from remanence.context.layers.ntm import NTM
 from remanence.models.sequence import Recurrent, SequenceModel
 from remanence.randomness import generator
 from remanence.streams.recall.copying import copying
-from remanence.streams.recall.recalled import Recalled
+from remanence.streams.recall.sequence_batch import SequenceBatch
 
 ITEMS, SYMBOLS, WIDTH, UPDATES, ROWS = 8, 8, 12, 600, 32
 HIDDEN = {"lstm": 278, "lstm#parameters": 59}
 """The first has as many bytes of state as the machine, the second about as many parameters."""
 
 
-def draw(rows: int, seed: int, items: int | None = None) -> Recalled:
+def draw(rows: int, seed: int, items: int | None = None) -> SequenceBatch:
     """Sequences to be copied, of as many items or of a number that is drawn from those trained on."""
     if items is None:
         items = int(torch.randint(1, ITEMS + 1, (), generator=generator(seed, "items")))

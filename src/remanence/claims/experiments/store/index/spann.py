@@ -25,7 +25,7 @@ def _vectors() -> tuple[Array, Array]:
     """What is indexed, and questions: sentences, turns and passages; questions about the conversations."""
     from remanence import streams
     from remanence.streams.text import encode
-    from remanence.streams.written import unpack
+    from remanence.streams.text_rows import unpack
 
     texts: list[str] = []
     asked: list[str] = []

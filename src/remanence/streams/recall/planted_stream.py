@@ -12,10 +12,9 @@ from remanence.errors import UsageError
 from remanence.randomness import derive, generator
 from remanence.streams.experience import ANSWERING, Disclosure, InMemory, Segment, Stream, TestSet
 from remanence.streams.facts import SMALL_TALK
-from remanence.streams.recall.planted import Fact, PlantedText
-from remanence.streams.recall.planted import planted as plant
+from remanence.streams.recall.needle_text import Fact, NeedleText, needle_text
 from remanence.streams.scenarios import Seed, recorded, scenario, start
-from remanence.streams.written import pack, pack_texts
+from remanence.streams.text_rows import pack, pack_texts
 
 MARGIN = 64
 """No line of the filler has more bytes, and a note stands at the beginning of the line where it was to stand."""
@@ -60,9 +59,9 @@ def planted(
     Example
     -------
     >>> stream = planted("recall", experiences=3, tokens=500, facts=2, filler="talk")
-    >>> stream.marks, [len(test.y) for test in stream.tests], stream.task.metric
+    >>> stream.segment_ends, [len(test.y) for test in stream.tests], stream.task.metric
     ([14, 28, 42], [2, 2, 2], 'exact match')
-    >>> from remanence.streams.written import unpack, unpack_texts
+    >>> from remanence.streams.text_rows import unpack, unpack_texts
     >>> unpack(stream.tests[0].x)[0], unpack_texts(stream.tests[0].y)[0]
     ({'question': 'Question: the key of tudaj=', 'length': 4}, 'e6gi')
     """
@@ -72,7 +71,7 @@ def planted(
             f"{facts} facts do not go into experiences of {tokens} bytes: give {MARGIN} bytes and {NOTE} a fact, "
             f"{MARGIN + NOTE * facts} or more"
         )
-    text = plant(
+    text = needle_text(
         experiences * tokens,
         derive(seed, "recall"),
         facts=experiences * facts,
@@ -123,7 +122,7 @@ def _places(experiences: int, tokens: int, facts: int, seed: int) -> tuple[int, 
     return tuple(found)
 
 
-def _cut(text: PlantedText, experiences: int, tokens: int) -> Stream:
+def _cut(text: NeedleText, experiences: int, tokens: int) -> Stream:
     """The experiences, each with the lines and the facts that begin in it."""
     lines: list[list[Line]] = [[] for _ in range(experiences)]
     for line in lines_of(text.text):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.streams.chunks import Reader
-from remanence.streams.columns import Array, Encoder, State, kinds_of, stored_as
+from remanence.streams.columns import Array, Encoder, RunningStatistics, kinds_of, stored_as
 from remanence.streams.experience import Rows
 from remanence.streams.slices import Groups
 from remanence.streams.target import Target
@@ -23,7 +23,7 @@ SAMPLE = 8192
 CELLS = 4_000_000
 
 
-class Table:
+class TableScan:
     """A file that was read once: what its columns hold, and the statistics at the beginning of every chunk.
 
     Any range of rows is then encoded from the chunks it lies in alone.
@@ -91,7 +91,7 @@ class Table:
 
     def _scan(self) -> None:
         """Read the whole file once."""
-        self.states: list[State] = []
+        self.states: list[RunningStatistics] = []
         self.starts, self.before = [0], [0]  # rows with a target, and rows of the file, ahead of each chunk
         self._labels: list[tuple[int, ...]] = []
         for chunk in self.reader.scan(self.columns):
@@ -109,7 +109,7 @@ class Table:
             raise UsageError(f"{self.file} has no rows: give a file with data")
         if not self.rows:
             raise _no_values(self.target.name, self.file, True)
-        self.target.settle()
+        self.target.finish()
         self._edges = numpy.array(self.starts)
         for name, missing in self.encoder.missing.items():
             if missing == self.rows:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from remanence.arena.rows import COLOURS, Row
 
 
-class Look(NamedTuple):
+class Style(NamedTuple):
     """The number of a colour, how often the colours were used up before, and how many larger budgets there are."""
 
     colour: int
@@ -21,10 +21,10 @@ class Look(NamedTuple):
         return self.turn + self.smaller
 
 
-def looks(rows: Sequence[Row]) -> list[Look]:
-    """The look of each row: learners differ in colour, whatever their budgets.
+def styles(rows: Sequence[Row]) -> list[Style]:
+    """The style of each row: learners differ in colour, whatever their budgets.
 
-    >>> [tuple(look) for look in looks([Row("rag@8KB", []), Row("bm25", []), Row("rag@64KB", [])])]
+    >>> [tuple(style) for style in styles([Row("rag@8KB", []), Row("bm25", []), Row("rag@64KB", [])])]
     [(0, 0, 0), (1, 0, 0), (0, 0, 1)]
     """
     families = list(dict.fromkeys(row.family for row in rows))
@@ -32,11 +32,11 @@ def looks(rows: Sequence[Row]) -> list[Look]:
     for k, row in enumerate(rows):
         mine = sorted((j for j, other in enumerate(rows) if other.family == row.family), key=lambda j: -rows[j].budget)
         number = families.index(row.family)
-        found.append(Look(number % COLOURS, number // COLOURS, mine.index(k)))
+        found.append(Style(number % COLOURS, number // COLOURS, mine.index(k)))
     return found
 
 
-def joined(rows: Sequence[Row]) -> list[list[int]]:
+def budget_lines(rows: Sequence[Row]) -> list[list[int]]:
     """The places of the rows of each learner that ran under several budgets, fewest bytes first."""
     found: dict[str, list[int]] = {}
     for place, row in enumerate(rows):

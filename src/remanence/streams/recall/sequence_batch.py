@@ -14,7 +14,7 @@ IGNORE = -100
 
 
 @dataclass(frozen=True)
-class Recalled:
+class SequenceBatch:
     """Sequences of one recall task.
 
     Parameters
@@ -64,14 +64,14 @@ class Recalled:
             low = edge
         return found
 
-    def rows(self, chosen: slice | Tensor) -> Recalled:
+    def rows(self, chosen: slice | Tensor) -> SequenceBatch:
         """Some of the sequences."""
-        return Recalled(self.tokens[chosen], self.targets[chosen], self.distance[chosen], self.vocabulary)
+        return SequenceBatch(self.tokens[chosen], self.targets[chosen], self.distance[chosen], self.vocabulary)
 
 
-def together(parts: list[Recalled]) -> Recalled:
+def concatenate(parts: list[SequenceBatch]) -> SequenceBatch:
     """Sequences of equal length of one task, one after another."""
-    return Recalled(
+    return SequenceBatch(
         torch.cat([part.tokens for part in parts]),
         torch.cat([part.targets for part in parts]),
         torch.cat([part.distance for part in parts]),

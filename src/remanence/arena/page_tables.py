@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from remanence.arena.rows import COLOURS, SHOWN, Row, Spread, Units, named
+from remanence.arena.rows import COLOURS, SHOWN, AxisUnit, Interval, Row, metric_title
 from remanence.footprint import format_bytes
 
 
-def results_table(rows: Sequence[Row], units: Units) -> str:
-    shown = [name for name in SHOWN if any(row.metrics.get(name, Spread()).n for row in rows)]
-    columns = [units.label, *map(named, shown), "Bytes", "Learning, s", "Evaluation, s"]
+def results_table(rows: Sequence[Row], unit: AxisUnit) -> str:
+    shown = [name for name in SHOWN if any(row.metrics.get(name, Interval()).n for row in rows)]
+    columns = [unit.label, *map(metric_title, shown), "Bytes", "Learning, s", "Evaluation, s"]
     body = []
     for row in rows:
-        cells = [units.spread(row.accuracy)]
-        cells += [units.spread(row.metrics.get(name, Spread()), name) for name in shown]
+        cells = [unit.interval(row.accuracy)]
+        cells += [unit.interval(row.metrics.get(name, Interval()), name) for name in shown]
         cells += [_size(row.total_bytes), _seconds(row.seconds("learning")), _seconds(row.seconds("evaluation"))]
         best = not row.reference and row is rows[0]
         marked = "".join(
@@ -73,15 +73,15 @@ def bytes_table(rows: Sequence[Row]) -> str:
     )
 
 
-def metrics_table(rows: Sequence[Row], units: Units) -> str:
-    names = list(dict.fromkeys(name for row in rows for name, spread in row.metrics.items() if spread.n))
+def metrics_table(rows: Sequence[Row], unit: AxisUnit) -> str:
+    names = list(dict.fromkeys(name for row in rows for name, interval in row.metrics.items() if interval.n))
     names = [name for name in names if name not in ("accuracy", "bytes_peak")]
     if not names:
         return ""
-    heads = "".join(f'<th scope="col">{escape(named(name))}</th>' for name in names)
+    heads = "".join(f'<th scope="col">{escape(metric_title(name))}</th>' for name in names)
     body = "".join(
         f'<tr><th scope="row">{escape(row.learner)}</th>'
-        + "".join(f"<td>{units.spread(row.metrics.get(name, Spread()), name)}</td>" for name in names)
+        + "".join(f"<td>{unit.interval(row.metrics.get(name, Interval()), name)}</td>" for name in names)
         + "</tr>"
         for row in rows
     )
@@ -100,7 +100,7 @@ def setting(rows: Sequence[Row], configuration: str, versions: Mapping[str, str]
             **result.notes,
             **({} if result.status == "finished" else {"status": result.status}),
         }.items():
-            notes.setdefault(f"{result.learner}: {named(key)}: {_plain(value)}", []).append(result.seed)
+            notes.setdefault(f"{result.learner}: {metric_title(key)}: {_plain(value)}", []).append(result.seed)
     listed = "".join(
         f"<li>{escape(text)}{'' if len(where) == len(seeds.split(', ')) else escape(f' (seed {_joined(where)})')}</li>"
         for text, where in notes.items()
@@ -115,12 +115,12 @@ def setting(rows: Sequence[Row], configuration: str, versions: Mapping[str, str]
     )
 
 
-def _size(spread: Spread) -> str:
-    return "–" if spread.mean is None else format_bytes(round(spread.mean))
+def _size(interval: Interval) -> str:
+    return "–" if interval.mean is None else format_bytes(round(interval.mean))
 
 
-def _seconds(spread: Spread) -> str:
-    return "–" if spread.mean is None else f"{spread.mean:.3g}" if spread.mean < 100 else f"{spread.mean:.0f}"
+def _seconds(interval: Interval) -> str:
+    return "–" if interval.mean is None else f"{interval.mean:.3g}" if interval.mean < 100 else f"{interval.mean:.0f}"
 
 
 def _plain(value: Any) -> str:

@@ -126,7 +126,7 @@ class ProgressFile:
         if now - self._written < 0.25:
             return
         self._written = now
-        whole = stream.marks[-1] if stream.marks else 1
+        whole = stream.segment_ends[-1] if stream.segment_ends else 1
         last = next((p.scores for p in reversed(record.probes) if p.scores), [])
         seen = [value for value in last if value is not None]
         state = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remanence.errors import UsageError
-from remanence.streams.recall.planted import planted, planted_rows
+from remanence.streams.recall.needle_text import needle_rows, needle_text
 from remanence.streams.shakespeare import tiny_shakespeare
 
 LINES = "The wind blows.\nAnd the rain falls on all of us, every day.\n\nSo it goes.\n"
@@ -19,7 +19,7 @@ LINES = "The wind blows.\nAnd the rain falls on all of us, every day.\n\nSo it g
 def test_notes_questions_and_answers_are_where_they_are_said_to_be(seed, room, facts, revisions, asked):
     asked = min(asked, facts)
     length = 600 + room
-    drawn = planted(length, seed, facts=facts, revisions=revisions, questions=asked, filler=LINES)
+    drawn = needle_text(length, seed, facts=facts, revisions=revisions, questions=asked, filler=LINES)
     assert len(drawn.text.encode("ascii")) == length
     notes = list(re.finditer(r"^Note: the key of (\w{5})=([a-z0-9]{4})\.\n", drawn.text, re.M))
     assert [(n[1], n[2], n.start(), n.end()) for n in notes] == [
@@ -44,14 +44,14 @@ def test_notes_questions_and_answers_are_where_they_are_said_to_be(seed, room, f
 
 @given(st.integers(0, 10**6), st.integers(0, 200))
 def test_the_rest_of_the_text_is_the_filler(seed, room):
-    drawn = planted(300 + room, seed, facts=2, revisions=1, questions=2, filler=LINES)
+    drawn = needle_text(300 + room, seed, facts=2, revisions=1, questions=2, filler=LINES)
     rest = re.sub(r"^(Note|Question): the key of .*\n", "", drawn.text, flags=re.M)
     assert rest in LINES * (len(rest) // len(LINES) + 2)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 150), st.integers(0, 100))
 def test_a_gap_bounds_the_distance(seed, low, more):
-    drawn = planted(600, seed, facts=1, questions=1, gap=(low, low + more), filler=LINES)
+    drawn = needle_text(600, seed, facts=1, questions=1, gap=(low, low + more), filler=LINES)
     (question,) = drawn.questions
     # Both lines move to the beginning of a line, and the question is longer than the note by four letters.
     longest = max(map(len, LINES.splitlines(keepends=True)))
@@ -59,16 +59,16 @@ def test_a_gap_bounds_the_distance(seed, low, more):
 
 
 def test_facts_stand_at_the_lines_that_were_asked_for():
-    drawn = planted(2000, 5, facts=3, at=(0, 700, 1900), filler=LINES)
+    drawn = needle_text(2000, 5, facts=3, at=(0, 700, 1900), filler=LINES)
     for fact, place in zip(drawn.facts, (0, 700, 1900), strict=True):
         assert 0 <= place - fact.start < 80
         assert fact.start == 0 or drawn.text[fact.start - 1] == "\n"
-    assert planted(400, 5, facts=1, at=(400,), filler=LINES).facts[0].end <= 400
+    assert needle_text(400, 5, facts=1, at=(400,), filler=LINES).facts[0].end <= 400
 
 
 @given(st.integers(0, 10**6))
 def test_rows_ask_for_every_byte_of_an_answer(seed):
-    drawn = planted_rows(3, 400, seed, facts=3, revisions=2, questions=3, filler=LINES)
+    drawn = needle_rows(3, 400, seed, facts=3, revisions=2, questions=3, filler=LINES)
     assert drawn.tokens.shape == (3, 400)
     assert drawn.vocabulary == 256
     assert (drawn.asked.sum(1) == 12).all()
@@ -84,13 +84,13 @@ def test_rows_ask_for_every_byte_of_an_answer(seed):
 
 
 def test_equal_seeds_draw_equal_texts():
-    one, same, other = (planted(500, seed, facts=3, questions=2, filler=LINES) for seed in (1, 1, 2))
+    one, same, other = (needle_text(500, seed, facts=3, questions=2, filler=LINES) for seed in (1, 1, 2))
     assert one == same
     assert one.text != other.text
 
 
 def test_values_cannot_be_guessed():
-    values = [planted(40, seed, facts=1, filler=LINES).facts[0].value for seed in range(3600)]
+    values = [needle_text(40, seed, facts=1, filler=LINES).facts[0].value for seed in range(3600)]
     for place in range(4):
         counts = Counter(value[place] for value in values)
         assert len(counts) == 36
@@ -114,7 +114,7 @@ def test_values_cannot_be_guessed():
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(length, settings, says):
     with pytest.raises(UsageError, match=says) as error:
-        planted(length, 0, **{"filler": LINES, **settings})
+        needle_text(length, 0, **{"filler": LINES, **settings})
     assert "\n" not in str(error.value)
 
 
@@ -123,8 +123,8 @@ def test_the_default_filler_is_the_half_that_was_asked_for(data, monkeypatch):
     assert len(training) + len(held_out) == 1_115_394
     assert held_out.endswith("\n") and training.endswith("\n")
     for held, source in ((False, training), (True, held_out)):
-        text = planted(400, 3, facts=1, at=(0,), held_out=held).text
+        text = needle_text(400, 3, facts=1, at=(0,), held_out=held).text
         assert text[40:] in source + source
     monkeypatch.delenv("REMANENCE_DATA")
     with pytest.raises(UsageError, match="set REMANENCE_DATA to one that holds tinyshakespeare/input"):
-        planted(400, 3)
+        needle_text(400, 3)

@@ -7,9 +7,9 @@ import remanence as rm
 from remanence.errors import UsageError
 from remanence.randomness import derive
 from remanence.streams.facts import SMALL_TALK
-from remanence.streams.recall.experiences import MARGIN, NOTE, _places, lines_of
-from remanence.streams.recall.planted import planted as plant
-from remanence.streams.written import unpack, unpack_texts
+from remanence.streams.recall.needle_text import needle_text
+from remanence.streams.recall.planted_stream import MARGIN, NOTE, _places, lines_of
+from remanence.streams.text_rows import unpack, unpack_texts
 
 TALK = "".join(f"{line}\n" for line in SMALL_TALK)
 
@@ -21,7 +21,7 @@ def texts_of(stream):
 @pytest.mark.parametrize(("tokens", "facts"), [(300, 1), (MARGIN + 5 * NOTE, 5), (1500, 4)])
 def test_the_lines_are_the_text_and_every_fact_is_asked_where_it_stands(tokens, facts):
     stream = rm.streams.planted("recall", experiences=6, tokens=tokens, facts=facts, filler="talk", seed=3)
-    text = plant(6 * tokens, derive(3, "recall"), facts=6 * facts, at=_places(6, tokens, facts, 3), filler=TALK)
+    text = needle_text(6 * tokens, derive(3, "recall"), facts=6 * facts, at=_places(6, tokens, facts, 3), filler=TALK)
     told = texts_of(stream)
     assert "".join(f"{line}\n" for lines in told for line in lines).rstrip("\n") == text.text.rstrip("\n")
     assert len(stream.tests) == 6

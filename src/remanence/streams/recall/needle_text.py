@@ -13,7 +13,7 @@ import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import derive, generator
-from remanence.streams.recall.recalled import IGNORE, Recalled
+from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 from remanence.streams.shakespeare import tiny_shakespeare
 
 VOCABULARY = 256
@@ -84,7 +84,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class PlantedText:
+class NeedleText:
     """A text with facts in it, and what there is to know about them.
 
     Parameters
@@ -107,7 +107,7 @@ class PlantedText:
         return tuple(fact for fact in self.facts if fact.latest)
 
 
-def planted(
+def needle_text(
     length: int,
     seed: int,
     *,
@@ -118,7 +118,7 @@ def planted(
     at: tuple[int, ...] | None = None,
     filler: str | None = None,
     held_out: bool = True,
-) -> PlantedText:
+) -> NeedleText:
     """Plant facts among lines of a text.
 
     Parameters
@@ -145,7 +145,7 @@ def planted(
 
     Example
     -------
-    >>> given = planted(200, seed=0, facts=1, filler="The wind blows.\\nThe rain falls.\\n")
+    >>> given = needle_text(200, seed=0, facts=1, filler="The wind blows.\\nThe rain falls.\\n")
     >>> fact = given.facts[0]
     >>> given.text[fact.start : fact.end] == fact.sentence
     True
@@ -177,7 +177,7 @@ def planted(
     return _written(_stretch(source, room, draw), events, values)
 
 
-def planted_rows(rows: int, length: int, seed: int, **settings: Any) -> Recalled:
+def needle_rows(rows: int, length: int, seed: int, **settings: Any) -> SequenceBatch:
     """Texts with questions in them as rows of bytes, every byte of an answer being asked for.
 
     Parameters
@@ -185,7 +185,7 @@ def planted_rows(rows: int, length: int, seed: int, **settings: Any) -> Recalled
     rows:
         How many texts.
     length, seed, settings:
-        As `planted` takes them, with ``questions`` above 0.
+        As `needle_text` takes them, with ``questions`` above 0.
 
     Shapes
     ------
@@ -194,20 +194,20 @@ def planted_rows(rows: int, length: int, seed: int, **settings: Any) -> Recalled
 
     Example
     -------
-    >>> given = planted_rows(2, 300, seed=0, facts=2, questions=2, filler="All the world's a stage.\\n")
+    >>> given = needle_rows(2, 300, seed=0, facts=2, questions=2, filler="All the world's a stage.\\n")
     >>> int(given.asked.sum())
     16
     """
     tokens = torch.empty(rows, length, dtype=torch.int64)
     targets, distance = torch.full_like(tokens, IGNORE), torch.zeros_like(tokens)
     for row in range(rows):
-        given = planted(length, derive(seed, "planted row", row), **settings)
+        given = needle_text(length, derive(seed, "planted row", row), **settings)
         tokens[row] = torch.frombuffer(bytearray(given.text.encode("ascii")), dtype=torch.uint8)
         for question in given.questions:
             asked = slice(question.answer_at - 1, question.answer_at - 1 + _LONG)
             targets[row, asked] = tokens[row, question.answer_at : question.answer_at + _LONG]
             distance[row, asked] = question.distance - 1
-    return Recalled(tokens, targets, distance, VOCABULARY)
+    return SequenceBatch(tokens, targets, distance, VOCABULARY)
 
 
 _NOTE = len(Fact("bdfgk", "0" * _LONG, 0, 0, True).sentence)
@@ -276,7 +276,7 @@ def _stretch(source: str, length: int, draw: torch.Generator) -> str:
     return (turned * (-(-length // len(turned))))[:length]
 
 
-def _written(body: str, events: list[Event], values: list[str]) -> PlantedText:
+def _written(body: str, events: list[Event], values: list[str]) -> NeedleText:
     """The filler with the events at the beginnings of its lines."""
     last = {name: k for k, (_, note, name) in enumerate(events) if note}
     parts: list[str] = []
@@ -299,4 +299,4 @@ def _written(body: str, events: list[Event], values: list[str]) -> PlantedText:
             questions.append(Question(fact, size, size + _QUESTION, size + len(fact.question)))
             parts.append(f"{fact.question}{fact.value}.\n")
         size += len(parts[-1])
-    return PlantedText("".join([*parts, body[used:]]), tuple(facts), tuple(questions))
+    return NeedleText("".join([*parts, body[used:]]), tuple(facts), tuple(questions))

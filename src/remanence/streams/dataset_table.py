@@ -55,7 +55,7 @@ def checked(path: Path, expected: str, name: str) -> str:
     return found
 
 
-class Table:
+class DatasetTable:
     """Some columns of a parquet file or of one split on the hub, read front to back as often as asked."""
 
     def __init__(self, rows: int, columns: dict[str, Any], open_batches: Any, classes: Sequence[str] = ()) -> None:
@@ -67,7 +67,7 @@ class Table:
         yield from self._open(columns)
 
 
-def parquet_table(path: Path) -> Table:
+def parquet_table(path: Path) -> DatasetTable:
     """A parquet file."""
     try:
         import pyarrow
@@ -85,10 +85,12 @@ def parquet_table(path: Path) -> Table:
             yield [_values(batch.column(name)) for name in columns]
 
     schema = file.schema_arrow
-    return Table(file.metadata.num_rows, {f.name: f.type for f in schema}, batches, _class_names(schema.metadata))
+    return DatasetTable(
+        file.metadata.num_rows, {f.name: f.type for f in schema}, batches, _class_names(schema.metadata)
+    )
 
 
-def hub_table(hub: str, config: str, split: str, name: str) -> Table:
+def hub_table(hub: str, config: str, split: str, name: str) -> DatasetTable:
     """One split of a dataset of the hub, through the datasets library and its cache."""
     try:
         import datasets
@@ -115,7 +117,7 @@ def hub_table(hub: str, config: str, split: str, name: str) -> Table:
         for part in arrow.iter(_BATCH):
             yield [_values(part.column(name).combine_chunks()) for name in columns]
 
-    return Table(len(found), {f.name: f.type for f in found.features.arrow_schema}, batches, classes)
+    return DatasetTable(len(found), {f.name: f.type for f in found.features.arrow_schema}, batches, classes)
 
 
 @functools.lru_cache(maxsize=1)
@@ -150,7 +152,7 @@ def _values(column: Any) -> list[Any]:
     return list(column.to_pylist())
 
 
-def images_and_labels(table: Table, image: str, label: str, size: int | None) -> tuple[Tensor, list[Any]]:
+def images_and_labels(table: DatasetTable, image: str, label: str, size: int | None) -> tuple[Tensor, list[Any]]:
     """Images (n, channels, height, width) uint8, decoded into one tensor, and the values of the label.
 
     `size` is the side that they are resized to; where it is None they keep theirs, unless they differ or
