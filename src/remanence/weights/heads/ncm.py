@@ -36,7 +36,7 @@ LARGEST = 2.0**15
         "2210.04428",
         249,
     ),
-    baseline="ewc",
+    baseline="er",
     variant="on the inputs themselves or a module of your own, each row of features scaled to length one",
 )
 class NCM(ClosedForm):
