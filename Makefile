@@ -19,7 +19,7 @@ TESTS ?= tests
 # tests start many processes: what one has compiled, the others read, wherever bytecode is switched off
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lock demo test doctest test-newest test-oldest lint soak claims bench clean
+.PHONY: help setup lock api demo test doctest test-newest test-oldest lint soak claims bench clean
 
 help:
 	@echo "make demo    set up and run the main job"
@@ -29,6 +29,7 @@ help:
 	@echo "make claims  run every claim and write docs/claims.md and the pages of its rooms"
 	@echo "make bench   measure speed and memory and write docs/bench.md"
 	@echo "make lock    pin the newest version of every package in constraints.txt, and the lowest in constraints-oldest.txt"
+	@echo "make api     renew the snapshot of public names, once the changelog names what breaks"
 	@echo "make test-newest, make test-oldest"
 	@echo "             run the tests on the newest and on the lowest versions allowed, in environments of their own"
 
@@ -44,6 +45,9 @@ lock: setup
 	printf '%s\n' $(LOCKED) | $(COMPILE) --all-extras --universal --output-file constraints.txt
 	echo $(TORCH) | $(COMPILE) $$(echo ,test,$(EXTRAS) | sed 's/,/ --extra /g') --resolution lowest-direct \
 		--output-file constraints-oldest.txt
+
+api: setup
+	$(BIN)/python tests/public_api.py
 
 demo: setup
 	$(BIN)/remanence run digits
