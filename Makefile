@@ -14,7 +14,8 @@ INSTALL := -m pip install --quiet --build-constraint constraints.txt
 # what the suite runs on beside the pins: the newest that pyproject allows, and the lowest of all that it names
 PINS_newest :=
 PINS_oldest := -c constraints-oldest.txt
-PYTEST := -m pytest -n 2 -m "not soak"
+# the checks of one system of the contract share a walk, and so a worker
+PYTEST := -m pytest -n 2 --dist loadgroup -m "not soak"
 TESTS ?= tests
 # tests start many processes: what one has compiled, the others read, wherever bytecode is switched off
 export PYTHONDONTWRITEBYTECODE :=

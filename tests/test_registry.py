@@ -65,7 +65,7 @@ def commonest():
     """The new kind's system, registered as a file of somebody else's would."""
     registry.system("commonest", place="elsewhere")(Table)
     yield registry.get("commonest")
-    del registry._SYSTEMS["commonest"]
+    registry.withdraw("commonest")
 
 
 def test_a_new_kind_from_outside_is_made_run_saved_and_shown(commonest, tmp_path):

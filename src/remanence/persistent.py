@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -106,6 +108,17 @@ class Persistent(nn.Module):
         self.restructure(structure)
         load_tensors(self, _under("state.", tensors), self.device)
         self._set_optimizer_tensors({k: v.to(self.device) for k, v in _under("optimizer.", tensors).items()})
+
+    def fingerprint(self) -> str:
+        """A digest of everything remembered: equal for two learners that hold the same, to the bit."""
+        with self._lock:
+            tensors, structure = self._state()
+        digest = hashlib.sha256()
+        for name, tensor in sorted(tensors.items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(json.dumps(structure, sort_keys=True).encode())
+        return digest.hexdigest()
 
     def save(self, path: str | os.PathLike[str], beside: dict[str, Any] | None = None) -> None:
         """Write the whole memory, snapshots included, to one file; a crash leaves the old file whole.

@@ -167,6 +167,19 @@ def system(name: str, **card: Any) -> Callable[[Kind], Kind]:
     return register
 
 
+def withdraw(name: str) -> None:
+    """Take a system off the list again, so that another may have its name; for those that are there for a while.
+
+    Raises
+    ------
+    UsageError
+        If there is none of this name.
+    """
+    if name not in _SYSTEMS:
+        raise UsageError(f"there is no system {name!r} to withdraw: {nearest(name, _SYSTEMS)}")
+    del _SYSTEMS[name]
+
+
 def _whence(factory: type) -> str:
     return f"{factory.__module__}.{factory.__qualname__}"
 

@@ -62,14 +62,15 @@ def settings_of(cards: Sequence[Card], usual: Mapping[str, Any]) -> dict[str, An
 
 
 def small_digits(cards: Sequence[Card], folder: Path) -> Small:
-    """Digits, two classes an experience, with a network of one layer unless a system names another."""
+    """Digits, 150 of two classes an experience, with a network of one layer unless a system names another."""
     needs = {need for card in cards for need in card.needs}
     split: dict[str, Any] = {"experiences": 5}
     if {"task ids", "task ids at test time"} & needs:
         split["task_ids"] = True
-    settings = {"lr": 0.05, **settings_of(cards, {"size": 30, "buffer": 40})}
+    settings = {"lr": 0.1, **settings_of(cards, {"size": 30, "buffer": 40})}
     model = settings.pop("model", "mlp:24")
-    return Small({"source": "digits", "scenarios": [["split", split]]}, settings, model)
+    stream = settings.pop("stream", {"source": "digits", "scenarios": [["split", split], ["limit", {"examples": 150}]]})
+    return Small(stream, settings, model)
 
 
 def _checked(card: Card, settings: Mapping[str, Any]) -> None:
@@ -103,12 +104,15 @@ class Runner:
         Whether several are joined by ``+`` into one learner.
     sized:
         Whether the hyperparameter ``size``, where nobody gave it, follows from a budget.
+    hooks:
+        Functions of the base class that a system may have of its own. Those it has must be reached while it learns and
+        is asked on its small stream: the contract tests look.
     facts:
         Further rows for `remanence show`.
     small:
         A small run for the contract tests: of systems that are run together, with a folder in which models may be kept
         that it has to make first. A system has its say by a class attribute ``small``, a mapping of settings and, under
-        ``model``, a network.
+        ``model`` and ``stream``, a network and the recipe of a stream.
 
     Example
     -------
@@ -124,6 +128,7 @@ class Runner:
     shared: tuple[Callable[..., Any], ...] = ()
     composes: bool = False
     sized: bool = True
+    hooks: tuple[str, ...] = ()
     facts: Callable[[Card], list[tuple[str, str]]] = _nothing
     small: Callable[[Sequence[Card], Path], Small] = small_digits
 

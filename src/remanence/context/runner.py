@@ -50,8 +50,23 @@ def _small_layer(cards: Sequence[Card], folder: Path) -> Small:
     return Small(TALK, {"language_model": small_recurrent_model(cards[0].name, folder)})
 
 
-POLICY = Runner("cache policy", _cached, check=_check_policy, shared=(CacheSettings,), small=_small_policy)
+POLICY = Runner(
+    "cache policy",
+    _cached,
+    check=_check_policy,
+    shared=(CacheSettings,),
+    hooks=("score", "merge", "on_attention", "on_logits", "on_forward_end"),
+    small=_small_policy,
+)
 """Of what a cache keeps, inside a `CacheLearner`."""
 
-LAYER = Runner("memory layer", _layer, check=_check_layer, shared=(LayerSettings,), sized=False, small=_small_layer)
+LAYER = Runner(
+    "memory layer",
+    _layer,
+    check=_check_layer,
+    shared=(LayerSettings,),
+    sized=False,
+    hooks=("initial", "forward"),
+    small=_small_layer,
+)
 """Of memory layers, inside a `RecurrentLearner`."""

@@ -11,7 +11,7 @@ import torch
 
 TALK: dict[str, Any] = {
     "source": "recall",
-    "scenarios": [["planted", {"experiences": 5, "tokens": 400, "facts": 3, "filler": "talk", "seed": 0}]],
+    "scenarios": [["planted", {"experiences": 3, "tokens": 200, "facts": 2, "filler": "talk", "seed": 0}]],
 }
 """The recipe of a stream of lines with questions, short enough for such a model."""
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from remanence.store.learner import TextMemory
 
 
+FACTS = {"source": "facts", "scenarios": [["changing", {"sessions": 5, "people": 2, "seed": 0}]]}
+"""What a memory of facts is tested on; one that needs another stream to show that it finds anything names it in `small`."""
+
+
 def _built(
     recipe: Recipe, cards: Sequence[Card], settings: Sequence[Mapping[str, Any]], model: nn.Module | None
 ) -> TextMemory:
@@ -44,8 +48,16 @@ def _facts(card: Card) -> list[tuple[str, str]]:
 
 def _small(cards: Sequence[Card], folder: Path) -> Small:
     settings = settings_of(cards, {"size": 30, "buffer": 40})
-    return Small({"source": "facts", "scenarios": [["changing", {"sessions": 5, "people": 2, "seed": 0}]]}, settings)
+    return Small(settings.pop("stream", FACTS), settings)
 
 
-MEMORY = Runner("text memory", _built, check=_check, shared=(Reading,), facts=_facts, small=_small)
+MEMORY = Runner(
+    "text memory",
+    _built,
+    check=_check,
+    shared=(Reading,),
+    hooks=("write", "read", "session_end"),
+    facts=_facts,
+    small=_small,
+)
 """Of compositions over the store, each of which runs inside a `TextMemory`."""

@@ -36,7 +36,26 @@ def _small(cards: Sequence[Card], folder: Path) -> Small:
     return Small(TALK, {**settings_of(cards, {}), "lr": 0.05, "language_model": small_language_model(folder)})
 
 
-PART = Runner("part", _trainer, composes=True)
+_HOOKS = (
+    "setup",
+    "before_experience",
+    "after_growth",
+    "batch_sampler",
+    "before_batch",
+    "rehearse",
+    "augment",
+    "objective",
+    "loss",
+    "on_gradient",
+    "on_change",
+    "after_step",
+    "on_boundary",
+    "after_experience",
+    "lr_multiplier",
+    "on_scores",
+)
+
+PART = Runner("part", _trainer, composes=True, hooks=_HOOKS)
 """Of parts, which are listed in one trainer."""
 
 READER = replace(LEARNER, small=_small)

@@ -91,6 +91,9 @@ class AgentFly(Memory):
     stores: ClassVar[str] = "cases in one scope; a value network beside them"
     retrieves: ClassVar[str] = "the most similar cases, by the value that the network gives them for the task"
     manages: ClassVar[str] = "the network learns online from which cases would have helped"
+    small: ClassVar[dict[str, Any]] = {
+        "stream": {"source": "cases", "scenarios": [["working", {"experiences": 5, "tasks": 12, "seed": 0}]]}
+    }
 
     @validated
     def __init__(

@@ -6,7 +6,7 @@ It costs the text and a full-text index.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from remanence.hyperparameters import validated
 from remanence.registry import system
@@ -25,6 +25,9 @@ class BM25(Memory):
 
     retrieves: ClassVar[str] = "BM25 over stems"
     needs_vectors: ClassVar[bool] = False
+    small: ClassVar[dict[str, Any]] = {
+        "stream": {"source": "facts", "scenarios": [["changing", {"sessions": 5, "people": 8, "seed": 0}]]}
+    }
 
     @validated
     def __init__(self) -> None:

@@ -98,6 +98,9 @@ class HippoRAG2(Memory):
     stores: ClassVar[str] = "passages as records; a graph of phrases, facts and synonyms, derived from them"
     retrieves: ClassVar[str] = "personalised PageRank from recognised facts, named phrases and near passages"
     manages: ClassVar[str] = "the graph follows what is written, revised and forgotten"
+    small: ClassVar[dict[str, Any]] = {
+        "stream": {"source": "facts", "scenarios": [["changing", {"sessions": 5, "people": 8, "seed": 0}]]}
+    }
     needs_language: ClassVar[tuple[str, ...]] = ("facts", "recognise")
 
     @validated
@@ -258,6 +261,7 @@ class HippoRAG2(Memory):
 class HippoRAG2Given(HippoRAG2):
     __doc__ = HippoRAG2.__doc__
     needs_language: ClassVar[tuple[str, ...]] = ("recognise",)
+    small: ClassVar[dict[str, Any]] = {}
 
     @property
     def source(self) -> str:

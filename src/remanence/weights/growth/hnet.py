@@ -238,6 +238,7 @@ class HNET(Part):
     tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
     needs = frozenset({"boundaries", "classes"})
     uses = frozenset({"previous"})
+    small: ClassVar[dict[str, Any]] = {"lr": 0.003, "epochs": 2}
 
     @validated
     def __init__(
