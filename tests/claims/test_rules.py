@@ -10,6 +10,7 @@ from rich.console import Console
 from remanence.arena import trials
 from remanence.arena.search import made_up, tuning_streams
 from remanence.arena.trials import TrialStore
+from remanence.claims.__main__ import main
 from remanence.claims.engine import command, results
 from remanence.claims.engine.docs import index, page
 from remanence.claims.engine.experiment import Experiment, Measured
@@ -230,3 +231,30 @@ def test_settings_of_questions_made_up_by_the_seed_are_searched_on_other_questio
     assert made_up(cases) and not made_up({"source": "digits", "scenarios": []})
     one, other = tuning_streams(cases, [1000, 1001])
     assert [test.x.tolist() for test in one.tests] != [test.x.tolist() for test in other.tests]
+
+
+def test_a_verdict_and_its_audit_are_kept_where_results_lie_or_in_the_runs(at, tmp_path, monkeypatch, capsys):
+    verdict = prove(experiment(), at=at, audit=True)
+    monkeypatch.setattr(command, "prove", lambda *args, **kwargs: verdict)
+    monkeypatch.setattr(command, "get", lambda name: experiment())
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    command.prove_command("er", audit=True, keep=True)
+    assert results.read_one("er", tmp_path) == verdict
+    assert "er: shown" in capsys.readouterr().out
+    monkeypatch.setattr(command.os, "access", lambda *args: False)
+    monkeypatch.chdir(tmp_path)
+    command.prove_command("er", audit=True, keep=True)
+    assert results.read_one("er", tmp_path / "runs" / "claims" / "results") == verdict
+
+
+def test_what_the_paper_reports_stands_beside_what_is_compared(at):
+    assert "metric" not in prove(experiment(), at=at).protocol
+    other = prove(experiment(paper_metric="perplexity of books"), at=at)
+    assert other.protocol["metric"] == "score; the paper reports perplexity of books"
+
+
+def test_pages_are_written_without_running_anything(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "prove", lambda *args, **kwargs: pytest.fail("a claim was run"))
+    monkeypatch.setattr("sys.argv", ["remanence.claims", "--pages", "--docs", str(tmp_path)])
+    assert main() == 0
+    assert (tmp_path / "claims.md").exists() and (tmp_path / "claims" / "weights-replay.md").exists()

@@ -24,6 +24,7 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="perplexity",
+    paper_metric="scores on LongBench, and perplexity",
     better="lower",
     search={
         "d2o": {"recent_share": [0.25, 0.5]},

@@ -37,6 +37,7 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="recall",
+    paper_metric="scores on LongBench and the needle in a haystack",
     settings={
         "dynamic-kv": {"positions": "original", "kernel": 7},
         "snap-kv": {"positions": "original", "kernel": 7},

@@ -28,6 +28,7 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="recall",
+    paper_metric="scores on LongBench and passkeys",
     settings={
         "em-llm": {"budget": EQUAL_BUDGET},
         "em-llm#segments of 12": fixed(12),

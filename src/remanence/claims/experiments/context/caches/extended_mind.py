@@ -14,6 +14,7 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="recall",
+    paper_metric="accuracy of answers about edited facts",
     settings={
         "extended-mind": {"budget": EQUAL_BUDGET},
         "extended-mind#last layer": {"budget": EQUAL_BUDGET, "first_layer": 3},

@@ -12,6 +12,7 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="perplexity",
+    paper_metric="accuracy on HELM and lm-eval tasks",
     better="lower",
     beside=("attention-sinks",),
     how=HOW,

@@ -13,6 +13,7 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="recall",
+    paper_metric="perplexity of books, articles, code and proofs",
     settings={"memorizing-transformers": {"topk": 8, "recent": 192}},
     search={
         "memorizing-transformers": {"layer": [1, 2], "gate": [0.0, 3.0]},

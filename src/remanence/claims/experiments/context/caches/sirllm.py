@@ -43,6 +43,7 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="far recall",
+    paper_metric="accuracy on dialogues, shopping lists and games",
     search={
         "sirllm": {"recent_share": [0.25, 0.5]},
         "attention-sinks": {"sinks": [1, 4]},

@@ -12,6 +12,7 @@ CLAIM = Experiment(
     measure=measure_prompts,
     data="planted facts in Tiny Shakespeare",
     metric="recall",
+    paper_metric="scores on LongBench and the needle in a haystack",
     settings={
         "snap-kv": {"positions": "original"},
         "attention-sinks": {"positions": "original"},

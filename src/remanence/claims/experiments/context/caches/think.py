@@ -13,6 +13,7 @@ CLAIM = Experiment(
     measure=measure,
     data="planted facts in Tiny Shakespeare",
     metric="perplexity",
+    paper_metric="scores on LongBench and the needle in a haystack",
     better="lower",
     search={
         "think": {"recent_share": [0.25, 0.5]},

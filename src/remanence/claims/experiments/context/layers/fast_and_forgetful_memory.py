@@ -40,6 +40,7 @@ CLAIM = Experiment(
     measure=measure,
     data="repeat previous, the item 16 before",
     metric="accuracy",
+    paper_metric="reward of agents trained by reinforcement",
     settings={
         "fast-and-forgetful-memory#4": {"k": 4},
         "gru#4": {"k": 4},

@@ -100,6 +100,7 @@ CLAIM = Experiment(
     measure=measure,
     data="mnist images as patterns",
     metric="error",
+    paper_metric="error of forecasts and of retrieval",
     better="lower",
     settings={
         "modern-hopfield": {"alpha": 1.0},

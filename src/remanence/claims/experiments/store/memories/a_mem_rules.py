@@ -12,6 +12,7 @@ CLAIM = Claim(
         "a-mem[rules]#linked": {"link": True, "evolve": True},
         "a-mem[rules]#plain": {"link": False, "evolve": False},
     },
+    paper_metric="answers judged by F1",
     equal="ten notes for each answer; the same notes with the same keywords, tags and context",
     reduced="evidence turns found instead of answers judged, another conversation for each seed; keywords, tags, context, "
     "links and rewriting by rules, so that this is no verdict on the paper's system",

@@ -40,6 +40,7 @@ CLAIM = Experiment(
     measure=measure,
     data="random facts",
     metric="recalled",
+    paper_metric="accuracy on question answering",
     search=dict.fromkeys(("memory-layers", "dense", "dense#double", "product-key-memory"), _GRID),
     controls=("dense#double",),
     beside=("product-key-memory",),

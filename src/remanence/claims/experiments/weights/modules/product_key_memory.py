@@ -33,6 +33,7 @@ CLAIM = Experiment(
     measure=measure,
     data="random facts",
     metric="recalled",
+    paper_metric="perplexity",
     search={"product-key-memory": _GRID, "dense": _GRID, "dense#deeper": _GRID},
     controls=("dense#deeper",),
     how="4,096 random facts, two names and one of 256 objects, drawn and ordered for each seed, each seen 12 times in "

@@ -16,6 +16,7 @@ CLAIM = Claim(
         ],
     },
     metric="online_accuracy",
+    paper_metric="area under the ROC curve",
     training={"model": "mlp:100,100", "batch_size": 10, "epochs": 1},
     search={
         "reloop2": {"lr": [0.1, 0.2], "weight": [0.3, 0.6], "half_life": [300, 1000]},
