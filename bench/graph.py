@@ -145,7 +145,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
         for facts, made in FACTS.items():
             for name, settings in VARIANTS.items():
                 memory = made(**settings)
-                memory.on(store)
+                memory.bind(store)
                 started = time.perf_counter()
                 memory.graph()
                 built = time.perf_counter() - started
@@ -160,7 +160,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
         for facts, made in FACTS.items():
             grown = open_store(Path(place) / f"{facts}.db", encoder=below, background=False)
             memory = made()
-            memory.on(grown)
+            memory.bind(grown)
             for batch in np.array_split(np.arange(len(records)), BATCHES):
                 grown.write_many([records[number] for number in batch], wait=True)
                 memory.graph()

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
-    "open": "remanence.store.opening:open",
-    "memory": "remanence.store.opening:memory",
+    "open": "remanence.store.connect:open",
+    "memory": "remanence.store.connect:memory",
     "Store": "remanence.store.store:Store",
     "Record": "remanence.store.record:Record",
     "Link": "remanence.store.record:Link",
@@ -36,6 +36,6 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from remanence.store.opening import memory, open
+    from remanence.store.connect import memory, open
     from remanence.store.record import Hit, Hits, Link, Receipt, Record
     from remanence.store.store import Store

@@ -41,7 +41,7 @@ def opened(
     file: str, encoder: str | None = None, *, create: bool = False, language: str | None = None
 ) -> Iterator[Store]:
     """The store of a command, closed at its end; what was written is encoded by the next reading."""
-    from remanence.store.opening import open as open_store
+    from remanence.store.connect import open as open_store
 
     chosen = None if encoder in (None, "none") else encoder
     with open_store(file, encoder=chosen, create=create, background=False, language=language) as store:
@@ -258,8 +258,8 @@ def consolidate(
 @app.command()
 def encode(file: File, encoder: EncoderName = "auto", as_json: AsJson = False) -> None:
     """Encode what waits for a vector; with another encoder, everything anew while the old vectors serve."""
+    from remanence.store.connect import recorded_encoder
     from remanence.store.encode.encoder import encoder_of
-    from remanence.store.opening import recorded_encoder
 
     with opened(file) as store:
         changes = encoder != "auto" and recorded_encoder(store.database) not in (None, encoder)

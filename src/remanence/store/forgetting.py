@@ -24,7 +24,7 @@ def forget(store: Records, record: str | Iterable[str] | None, where: Any, scope
             raise UsageError(f"a {type(record).__name__} was given to forget, expected an id or a list of ids")
         given = [record] if isinstance(record, str) else list(record)
         ids = list(dict.fromkeys(identity(one) for one in given))
-        known = {told.id for told in store.database.current(ids)}
+        known = {stored.id for stored in store.database.current(ids)}
         unknown = next((one for one in ids if one not in known), None)
         if unknown is not None:
             raise UsageError(f"there is no record {unknown} to forget: it was never written, or is forgotten already")
@@ -32,7 +32,7 @@ def forget(store: Records, record: str | Iterable[str] | None, where: Any, scope
         wanted = filter_of(scope, where, now=store.clock())
         # What once matched in an older version is forgotten with the record, so history is searched too
         every = Filter(wanted.scope, wanted.where, now=wanted.now, history=True)
-        ids = list(dict.fromkeys(told.id for told in store.database.find(every)))
+        ids = list(dict.fromkeys(stored.id for stored in store.database.find(every)))
     ids += [one for one in store.database.made_from(ids) if one not in set(ids)]
     texts = _texts(store, ids)
     versions = store.database.delete(ids, _fingerprints(store, texts + _graph_texts(store, ids)))
@@ -43,19 +43,19 @@ def forget(store: Records, record: str | Iterable[str] | None, where: Any, scope
 def _texts(store: Records, ids: list[str]) -> list[str]:
     found: dict[str, None] = {}
     for one in ids:
-        found |= dict.fromkeys(told.text for told in store.database.history(one))
+        found |= dict.fromkeys(stored.text for stored in store.database.history(one))
     return list(found)
 
 
 def _graph_texts(store: Records, ids: list[str]) -> list[str]:
     """What a memory that walks a graph had encoded for the sake of these records: phrases and facts."""
     from remanence.store.retrieve.graph import encoded_for
-    from remanence.store.retrieve.recognise import facts_told, sources
+    from remanence.store.retrieve.recognise import facts_of, sources
 
     every = sources(store.database)
-    versions = [told for one in ids for told in store.database.history(one)] if every else []
+    versions = [stored for one in ids for stored in store.database.history(one)] if every else []
     return list(
-        dict.fromkeys(text for source in every for told in versions for text in encoded_for(facts_told(told, source)))
+        dict.fromkeys(text for source in every for stored in versions for text in encoded_for(facts_of(stored, source)))
     )
 
 

@@ -25,9 +25,9 @@ from remanence.request import Removal as Outcome
 from remanence.request import Request
 from remanence.store import transfer
 from remanence.store.database.sqlite import SqliteDatabase
-from remanence.store.encode.one_by_one import OneByOne
+from remanence.store.encode.unbatched import UnbatchedEncoder
 from remanence.store.memories.base import ROWS, Memory, rows_of
-from remanence.store.reading import Reading
+from remanence.store.reader_settings import ReaderSettings
 from remanence.store.store import Store
 from remanence.store.times import instant
 from remanence.store.where import Filter
@@ -83,21 +83,21 @@ class TextMemory(Learner):
         self,
         memory: Memory,
         task: Task,
-        reading: Reading | None = None,
+        reader_settings: ReaderSettings | None = None,
         *,
         budget: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(seed=seed)
         self.memory, self.task, self.budget = memory, task, budget
-        self.reading = reading or Reading()
+        self.reader_settings = reader_settings or ReaderSettings()
         # Loaded now, so that a model that is not there is said before anything is learned
-        self._reader: Reader | None = reader(self.reading.language_model) if task.kind == "answering" else None
+        self._reader: Reader | None = reader(self.reader_settings.language_model) if task.kind == "answering" else None
         if task.kind == "answering":
             self.probes = 1  # a reply takes a language model, and a question is asked after every experience anyway
         self._time = _BEGIN
         self._made = 0
-        self._encoder = OneByOne(ENCODER)
+        self._encoder = UnbatchedEncoder(ENCODER)
         self._folder = tempfile.TemporaryDirectory(prefix="remanence-")
         self._opened = 0
         self.store = self._fresh_store()
@@ -107,7 +107,7 @@ class TextMemory(Learner):
         database = SqliteDatabase(Path(self._folder.name) / f"{self._opened}.db", durable=False)
         encoder = self._encoder if self.memory.needs_vectors else None
         store = Store(database, encoder, background=False, clock=lambda: self._time, ids=self._fresh_id)
-        self.memory.on(store)
+        self.memory.bind(store)
         return store
 
     def _fresh_id(self) -> str:
@@ -161,17 +161,17 @@ class TextMemory(Learner):
         """Replies of the language model to what it reads of the records found, and the rows those came from."""
         self.store.encode()
         replies = []
-        records = torch.full((len(x), self.reading.records), -1, dtype=torch.int64)
+        records = torch.full((len(x), self.reader_settings.records), -1, dtype=torch.int64)
         for place, asked in enumerate(unpack(x)):
             question, length = question_of(asked)
             scope = asked.get("scope", "")
             there = len(self.store) and (not scope or scope in self.store.scopes())
-            hits = self.memory.read(question, self.reading.records, scope) if there else ()
+            hits = self.memory.read(question, self.reader_settings.records, scope) if there else ()
             # In the order in which they arrived: of two that disagree, the later one is read last
             lines = sorted((rows_of([hit.record]) or [-1], hit.record.text) for hit in hits)
             context = "".join(f"{text.rstrip()}\n" for _, text in lines)
             replies.append(reader.answer(context, question, length))
-            named = rows_of(hit.record for hit in hits)[: self.reading.records]
+            named = rows_of(hit.record for hit in hits)[: self.reader_settings.records]
             records[place, : len(named)] = torch.tensor(named, dtype=torch.int64)
         return answered(replies, records)
 
@@ -222,9 +222,9 @@ class TextMemory(Learner):
         """What the store holds: its versions and links as text, and the vectors, where there are any, in that order."""
         self.store.encode()
         lines, rows = [], []
-        for told in self.store.database.export_rows():
-            lines.append(json.dumps(transfer.readable(told), ensure_ascii=False))
-            rows.append(told.row)
+        for stored in self.store.database.export_rows():
+            lines.append(json.dumps(transfer.readable(stored), ensure_ascii=False))
+            rows.append(stored.row)
         lines += [json.dumps(transfer.readable_link(link)) for link in self.store.database.links()]
         text = "\n".join(lines).encode()
         space = self.store.encoding.serving

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from remanence.errors import UsageError
-from remanence.store.opening import open as open_store
+from remanence.store.connect import open as open_store
 from remanence.store.where import Filter
 
 WRITES = 200

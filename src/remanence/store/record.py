@@ -235,9 +235,9 @@ def _metadata(given: Any) -> str:
     if not isinstance(given, Mapping):
         raise UsageError(f"the metadata was given as a {type(given).__name__}, expected a mapping")
     try:
-        told = clean(json.dumps(dict(given), ensure_ascii=False, allow_nan=False))
+        text = clean(json.dumps(dict(given), ensure_ascii=False, allow_nan=False))
         # JSON escapes the NUL character, and PostgreSQL cannot read it back even so
-        return json.dumps(_cleaned(json.loads(told)), ensure_ascii=False) if "\\u0000" in told else told
+        return json.dumps(_cleaned(json.loads(text)), ensure_ascii=False) if "\\u0000" in text else text
     except RecursionError:
         raise UsageError("the metadata is nested too deeply to be written as JSON: make it flatter") from None
     except (TypeError, ValueError) as error:
@@ -317,7 +317,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StoredVersion:
     """What a database row says, before it is dressed as a `Record`.
 
     `valid_to` is the end that the version was written with, `closed_to` the one that its successor gave it.
@@ -368,9 +368,9 @@ class Told:
         )
 
 
-def version_of(given: Draft, recorded_at: int, version: int = 1, row: int = 0) -> Told:
+def version_of(given: Draft, recorded_at: int, version: int = 1, row: int = 0) -> StoredVersion:
     """What the database will tell of a draft once it is written."""
-    return Told(
+    return StoredVersion(
         row=row,
         id=given.id,
         version=version,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remanence.runner import Card, Runner, Small, settings_of
-from remanence.store.reading import Reading, parted
+from remanence.store.reader_settings import ReaderSettings, split_settings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,16 +27,18 @@ def _built(
     from remanence.store.learner import TextMemory
     from remanence.streams.experience import Task
 
-    own, reading = parted(dict(settings[0]))
+    own, reader_settings = split_settings(dict(settings[0]))
     kind, metric = recipe.task
     task = Task("answering" if kind == "answering" else "retrieval", metric)
-    return TextMemory(cards[0].factory(**own), task, Reading(**reading), budget=recipe.budget, seed=recipe.seed)
+    return TextMemory(
+        cards[0].factory(**own), task, ReaderSettings(**reader_settings), budget=recipe.budget, seed=recipe.seed
+    )
 
 
 def _check(card: Card, settings: Mapping[str, Any]) -> None:
-    own, reading = parted(dict(settings))
+    own, reader_settings = split_settings(dict(settings))
     card.factory(**own)
-    Reading(**reading)
+    ReaderSettings(**reader_settings)
 
 
 def _facts(card: Card) -> list[tuple[str, str]]:
@@ -55,7 +57,7 @@ MEMORY = Runner(
     "text memory",
     _built,
     check=_check,
-    shared=(Reading,),
+    shared=(ReaderSettings,),
     hooks=("write", "read", "session_end"),
     facts=_facts,
     small=_small,

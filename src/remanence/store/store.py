@@ -8,12 +8,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 from remanence.errors import Conflict, UsageError, nearest
 from remanence.store import forgetting, transfer
+from remanence.store.async_mixin import AsyncMixin
 from remanence.store.database.base import Database
 from remanence.store.encoding import Encoding, Progress
-from remanence.store.record import GIVEN, Hits, Link, Receipt, Record, Told, clean, draft, identity, new_id, version_of
-from remanence.store.retrieve.reader import Reader
+from remanence.store.record import (
+    GIVEN,
+    Hits,
+    Link,
+    Receipt,
+    Record,
+    StoredVersion,
+    clean,
+    draft,
+    identity,
+    new_id,
+    version_of,
+)
+from remanence.store.retrieve.retriever import Retriever
 from remanence.store.times import NEVER, Instant, instant, moment, now
-from remanence.store.twins import Twins
 from remanence.store.where import filter_of
 
 if TYPE_CHECKING:
@@ -30,11 +42,11 @@ MOST_HITS = 1_000_000_000
 """Hits of one reading."""
 
 
-class Store(Twins):
+class Store(AsyncMixin):
     """Memory in one database. Safe to use from threads; in a forked child it goes on by itself.
 
     Open one with `remanence.store.open`. Every method that changes something is durable when it returns.
-    Each has a twin for ``async`` code: ``await store.awrite(…)``, ``aread``, and so on.
+    Each has a form for ``async`` code: ``await store.awrite(…)``, ``aread``, and so on.
 
     Parameters
     ----------
@@ -76,7 +88,7 @@ class Store(Twins):
         self.database, self.clock, self.ids = database, clock, ids
         self._language = language
         self.encoding = Encoding(database, encoder, precision, background)
-        self.reader = Reader(database, self.encoding)
+        self.retriever = Retriever(database, self.encoding)
         if database.unpurged() is not None:
             forgetting.purge(self)
 
@@ -193,7 +205,7 @@ class Store(Twins):
         reinforce:
             Whether the hits' use counts go up; otherwise reading changes nothing.
         **options:
-            Settings of the parts of reading, see `remanence.store.retrieve.reader.Settings`.
+            Settings of the parts of reading, see `remanence.store.retrieve.retriever.RetrievalSettings`.
         """
         if not isinstance(question, str) or not question.strip():
             raise UsageError("the question is empty: ask something")
@@ -205,7 +217,7 @@ class Store(Twins):
             raise UsageError(f"k is {k!r}, expected a whole number of 1 or more, at most {MOST_HITS:,}")
         wanted = filter_of(scope, where, as_of=as_of, known_at=known_at, now=self.clock())
         self._refuse_unknown(wanted.scope)
-        hits = self.reader.read(clean(question), k, wanted, mode=mode, explain=explain, **options)
+        hits = self.retriever.read(clean(question), k, wanted, mode=mode, explain=explain, **options)
         if reinforce and hits:
             self.database.adjust([hit.record.row for hit in hits], used_at=self.clock())
         return hits
@@ -226,9 +238,9 @@ class Store(Twins):
         UsageError
             If there is none of that id.
         """
-        return self._told(record_id).record()
+        return self._current(record_id).record()
 
-    def _told(self, record_id: str) -> Told:
+    def _current(self, record_id: str) -> StoredVersion:
         found = self.database.current([identity(record_id)])
         if not found:
             raise UsageError(f"there is no record {record_id}: it was never written, or it was forgotten")
@@ -239,7 +251,7 @@ class Store(Twins):
     ) -> list[Record]:
         """Records by order of writing, current versions unless `as_of` or `known_at` ask for others."""
         wanted = filter_of(scope, where, now=self.clock(), **times)
-        return [told.record() for told in self.database.find(wanted, limit, newest=newest)]
+        return [stored.record() for stored in self.database.find(wanted, limit, newest=newest)]
 
     def count(self, *, scope: str | None = "*", where: Any = None) -> int:
         return self.database.count(filter_of(scope, where, now=self.clock()))
@@ -293,7 +305,7 @@ class Store(Twins):
         if text is None and not fields and valid_from is None:
             raise UsageError("nothing to revise was given: give a text or a field")
         with self.database.transaction():
-            old = self._told(record_id)
+            old = self._current(record_id)
             if expected_version is not None and old.version != expected_version:
                 raise Conflict(
                     f"record {old.id} is at version {old.version}, the change was made from version {expected_version}: "
@@ -311,7 +323,7 @@ class Store(Twins):
             given |= {"valid_to": known.valid_to if correction else None}
             given |= fields | {"valid_from": moment(starts)} | ({} if text is None else {"text": text})
             row = self.database.replace(old, draft(given), at, closes)
-            revised = self.database.told([row])[0].record()
+            revised = self.database.stored([row])[0].record()
         if wait:
             self.encoding.encode_queued()
         else:
@@ -322,8 +334,8 @@ class Store(Twins):
         """All versions of a record, oldest first, each with the time in which it was true."""
         found = self.database.history(identity(record_id))
         if not found:
-            self._told(record_id)
-        return [told.record() for told in found]
+            self._current(record_id)
+        return [stored.record() for stored in found]
 
     # Links
 
@@ -343,10 +355,10 @@ class Store(Twins):
 
     def neighbours(self, record_id: str, relation: str | None = None) -> Sequence[Record]:
         """The records that a link joins to this one, either way."""
-        me = self._told(record_id).id
+        me = self._current(record_id).id
         found = [one for one in self.database.links([me]) if relation is None or one.relation == relation]
         ids = dict.fromkeys(one.target if one.source == me else one.source for one in found)
-        return [told.record() for told in self.database.current([one for one in ids if one != me])]
+        return [stored.record() for stored in self.database.current([one for one in ids if one != me])]
 
     # Forgetting
 

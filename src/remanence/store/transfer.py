@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from remanence.errors import UsageError
 from remanence.files import whole_file
 from remanence.store.database import descriptors
-from remanence.store.record import Link, Told, draft, version_of
+from remanence.store.record import Link, StoredVersion, draft, version_of
 from remanence.store.times import instant, moment
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def export(store: Records, path: str | os.PathLike[str], progress: Progress | No
             file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
 
         line({"format": FORMAT})
-        for told in store.database.export_rows():
-            line(readable(told))
+        for stored in store.database.export_rows():
+            line(readable(stored))
             done += 1
             if progress and done % _BLOCK == 0:
                 progress(done, total)
@@ -69,11 +69,11 @@ def _is_database(path: Path) -> bool:
         return file.read(16) == b"SQLite format 3\x00"
 
 
-def readable(told: Told) -> dict[str, Any]:
+def readable(stored: StoredVersion) -> dict[str, Any]:
     """A version as a JSON-able line, times in ISO 8601."""
-    known = asdict(told)
+    known = asdict(stored)
     del known["row"]
-    known["tags"], known["metadata"] = json.loads(told.tags), json.loads(told.metadata)
+    known["tags"], known["metadata"] = json.loads(stored.tags), json.loads(stored.metadata)
     for name in _TIMES:
         at = moment(known[name])
         known[name] = at.isoformat() if at else None
@@ -106,7 +106,7 @@ def restore_lines(
 ) -> int:
     """Write versions and links as `readable` and `readable_link` told them, all or none; the number of versions."""
     done = 0
-    block: list[Told] = []
+    block: list[StoredVersion] = []
 
     def write() -> None:
         if block:
@@ -144,8 +144,8 @@ def _line(source: Path, number: int, raw: bytes) -> dict[str, Any]:
     return content
 
 
-def _version(source: str, number: int, given: Any) -> Told:
-    known = {field.name for field in fields(Told)} - {"row"}
+def _version(source: str, number: int, given: Any) -> StoredVersion:
+    known = {field.name for field in fields(StoredVersion)} - {"row"}
     if not isinstance(given, dict) or not given.keys() <= known or not {"id", "text", "recorded_at"} <= given.keys():
         raise UsageError(
             f"line {number} of {source} is no version of a record: use an intact export; nothing was imported"
@@ -153,8 +153,8 @@ def _version(source: str, number: int, given: Any) -> Told:
     times = {name: instant(given.get(name), name) for name in _TIMES}
     writable = {"text", "kind", "scope", "speaker", "source", "tags", "metadata", "strength", "parent", "id"}
     checked = draft({name: value for name, value in given.items() if name in writable})
-    told = version_of(checked, times.pop("recorded_at") or 0, _count(source, number, given.get("version", 1), 1))
-    return Told(**{**asdict(told), **times, "uses": _count(source, number, given.get("uses", 0), 0)})
+    stored = version_of(checked, times.pop("recorded_at") or 0, _count(source, number, given.get("version", 1), 1))
+    return StoredVersion(**{**asdict(stored), **times, "uses": _count(source, number, given.get("uses", 0), 0)})
 
 
 def _count(source: str, number: int, given: Any, least: int) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from remanence.errors import EndpointError, MissingExtra, UsageError
 from remanence.store.encode import encoder
-from remanence.store.encode.endpoint import Endpoint, Spent
+from remanence.store.encode.endpoint import Endpoint, TokenUsage
 
 pytest.importorskip("openai")
 
@@ -83,7 +83,7 @@ def test_vectors_come_in_order_and_unit_length_and_tokens_are_counted(server: Se
     expected = np.array([[len(text or " "), 1, 2] for text in texts], np.float32)
     assert np.allclose(vectors, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
     assert vectors.dtype == np.float32
-    assert there.spent == Spent(calls=4, texts=6, tokens=30)
+    assert there.usage == TokenUsage(calls=4, texts=6, tokens=30)
     assert [len(asked["input"]) for asked in server.asked] == [1, 2, 2, 1]
     assert there.encode([]).shape == (0, 3)
 

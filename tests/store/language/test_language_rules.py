@@ -9,7 +9,7 @@ from remanence.store.language import Language, Rules, language
 from remanence.store.language.comparing import compare
 from remanence.store.language.rules import central
 from remanence.store.language.statements import statements
-from remanence.store.language.tasks import Note
+from remanence.store.language.tasks import NoteAnnotation
 from remanence.store.language.words import content, overlap, sentences
 
 RULES = Rules()
@@ -120,7 +120,9 @@ def test_same_event_and_related():
 
 
 def test_notes_and_portraits():
-    note = RULES.rewrite(Note(context="Ana moved.", tags=["home"]), "Ana moved.", ["Ana found a job at the hospital."])
+    note = RULES.rewrite(
+        NoteAnnotation(context="Ana moved.", tags=["home"]), "Ana moved.", ["Ana found a job at the hospital."]
+    )
     assert note.tags[0] == "home" and "work" in note.tags and note.context
     assert RULES.portrait(["I love hiking.", "I am shy."], "Ana") == "Ana likes hiking. Ana is shy."
 

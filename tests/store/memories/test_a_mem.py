@@ -19,7 +19,7 @@ CHOIR = (
 
 
 def test_a_note_is_found_by_content_keywords_tags_and_context(store):
-    memory = AMem().on(store)
+    memory = AMem().bind(store)
     (made,) = memory.write(
         {"text": "The choir rehearses in the old church.", "speaker": "Ana", "metadata": {"rows": [3]}}
     )
@@ -32,7 +32,7 @@ def test_a_note_is_found_by_content_keywords_tags_and_context(store):
 
 
 def test_what_belongs_together_is_linked_and_the_older_note_rewritten(store):
-    memory = AMem().on(store)
+    memory = AMem().bind(store)
     first = memory.write(CHOIR[0])[0]
     second, *changed = memory.write(CHOIR[1])
     assert [(link.source, link.target, link.relation) for link in store.links()] == [(second, first, RELATION)]
@@ -42,7 +42,7 @@ def test_what_belongs_together_is_linked_and_the_older_note_rewritten(store):
 
 
 def test_linked_notes_share_the_places_of_an_answer(store):
-    memory = AMem(evolve=False, direct=0.5).on(store)
+    memory = AMem(evolve=False, direct=0.5).bind(store)
     first = memory.write(CHOIR[0])[0]
     other = store.write("Ana: The tenor has a cold.", kind="note", metadata={"content": "x"}).id
     store.link(other, first, RELATION)
@@ -52,7 +52,7 @@ def test_linked_notes_share_the_places_of_an_answer(store):
 
 
 def test_switched_off_it_is_a_store_of_plain_notes(store):
-    memory = AMem(link=False, evolve=False).on(store)
+    memory = AMem(link=False, evolve=False).bind(store)
     for given in CHOIR:
         memory.write(given)
     assert not store.links()

@@ -68,9 +68,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
-def on(store: Store, **settings: Any) -> HippoRAG2:
+def bound(store: Store, **settings: Any) -> HippoRAG2:
     memory = HippoRAG2(**settings)
-    memory.on(store)
+    memory.bind(store)
     return memory
 
 
@@ -81,26 +81,26 @@ def titles(hits: Sequence[rm.store.Hit]) -> list[str]:
 def test_the_second_step_is_found_through_a_shared_name(store: Store) -> None:
     store.write_many(PASSAGES)
     asked = "What did Gisvi's home become?"
-    assert titles(on(store).read(asked, 2)) == ["Gisvi", "Namibia"]
+    assert titles(bound(store).read(asked, 2)) == ["Gisvi", "Namibia"]
     assert titles(store.read(asked, 2, mode="dense"))[1:] != ["Namibia"]
-    assert titles(on(store).read("What is operated by the school of Viorst?", 2)) == ["Station", "Judith Viorst"]
+    assert titles(bound(store).read("What is operated by the school of Viorst?", 2)) == ["Station", "Judith Viorst"]
 
 
 def test_a_question_without_names_or_facts_is_answered_by_vectors(store: Store) -> None:
     store.write_many(PASSAGES)
     asked = "nothing happened and the weather"
-    memory = on(store)
+    memory = bound(store)
     assert titles(memory.read(asked, 7)) == titles(store.read(asked, 7, mode="dense"))
     assert memory.read(asked, 1, explain=True)[0].explain.keys() == {"passages"}
 
 
 def test_what_put_it_there_adds_up(store: Store) -> None:
     store.write_many(PASSAGES)
-    hits = on(store).read("What is the hotel in Gisvi's city?", 5, explain=True)
+    hits = bound(store).read("What is the hotel in Gisvi's city?", 5, explain=True)
     for hit in hits:
         assert sum(hit.explain.values()) == pytest.approx(hit.score, abs=1e-9)
     assert hits[0].explain["names"] > 0
-    assert not on(store).read("What is the hotel in Gisvi's city?", 1)[0].explain
+    assert not bound(store).read("What is the hotel in Gisvi's city?", 1)[0].explain
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_put_it_there_adds_up(store: Store) -> None:
 )
 def test_without_a_part_it_still_reads(store: Store, off: dict[str, Any]) -> None:
     store.write_many(PASSAGES)
-    hits = on(store, **off).read("Where was Gisvi born?", 3)
+    hits = bound(store, **off).read("Where was Gisvi born?", 3)
     assert titles(hits)[0] == "Gisvi"
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
@@ -116,16 +116,16 @@ def test_without_a_part_it_still_reads(store: Store, off: dict[str, Any]) -> Non
 def test_nothing_crosses_a_scope(store: Store) -> None:
     store.write(PASSAGES[0], scope="a")
     store.write(PASSAGES[1], scope="b")
-    memory = on(store)
+    memory = bound(store)
     assert titles(memory.read("hotel in Gisvi's city", 5, "a")) == ["Gisvi"]
-    assert memory.graph("b").phrases == on(store).graph("b").phrases
+    assert memory.graph("b").phrases == bound(store).graph("b").phrases
     assert "gisvi" not in memory.graph("b").phrases
     assert len(memory.graph("*")) == 2
     assert memory.read("hotel in Gisvi's city", 5, "") == []
 
 
 def test_an_empty_store_finds_nothing(store: Store) -> None:
-    assert on(store).read("Where was Gisvi born?", 3) == []
+    assert bound(store).read("Where was Gisvi born?", 3) == []
 
 
 @settings(max_examples=12, deadline=None)
@@ -137,7 +137,7 @@ def test_after_any_changes_it_reads_like_one_that_only_knew_what_is_left(
     place = tmp_path_factory.mktemp("stores")
     asked = ["What is the hotel in Gisvi's city?", "Who is a graduate of Rutgers University?", "fine weather"]
     with open_store(place / "changed.db", encoder=encoder, background=False) as changed:
-        memory = on(changed)
+        memory = bound(changed)
         for _ in range(12):
             held = changed.list()
             chance = draw.random()
@@ -152,7 +152,7 @@ def test_after_any_changes_it_reads_like_one_that_only_knew_what_is_left(
         left = changed.list(newest=False)
         with open_store(place / "fresh.db", encoder=encoder, background=False) as fresh:
             fresh.write_many([{"text": record.text} for record in left])
-            like = on(fresh)
+            like = bound(fresh)
             assert sorted(memory.graph().phrases) == sorted(like.graph().phrases)
             assert sorted(memory.graph().facts) == sorted(like.graph().facts)
             for question in asked:
@@ -163,7 +163,7 @@ def test_after_any_changes_it_reads_like_one_that_only_knew_what_is_left(
 
 def test_passages_that_come_later_cost_only_their_own_encoding(store: Store) -> None:
     store.write_many(PASSAGES[:4])
-    memory = on(store)
+    memory = bound(store)
     memory.graph()
     encoder = store.encoding.encoder
     assert isinstance(encoder, Words)
@@ -182,7 +182,7 @@ def test_passages_that_come_later_cost_only_their_own_encoding(store: Store) -> 
 
 def test_forgetting_reaches_what_was_encoded_for_the_graph(store: Store) -> None:
     kept, gone = store.write(PASSAGES[0]), store.write(PASSAGES[4])
-    memory = on(store)
+    memory = bound(store)
     memory.graph()
     store.forget(gone.id)
     encoder = store.encoding.encoder
@@ -207,7 +207,7 @@ def test_given_facts_are_taken_as_they_are_and_others_passed_over(store: Store) 
     store.write("No facts.", metadata={"triples": "none"})
     store.write("None at all.")
     memory = HippoRAG2Given()
-    memory.on(store)
+    memory.bind(store)
     assert memory.graph().facts == [("zoe", "knows", "bob")]
     assert titles(memory.read("Who knows Bob?", 1)) == ["Some text."]
 
@@ -220,7 +220,7 @@ def test_another_encoder_makes_another_graph(store: Store) -> None:
             return np.ascontiguousarray(super().encode(texts)[:, ::-1])
 
     store.write_many(PASSAGES)
-    memory = on(store)
+    memory = bound(store)
     before = memory.graph()
     asked = "What did Gisvi's home become?"
     found = titles(memory.read(asked, 3))
@@ -231,7 +231,7 @@ def test_another_encoder_makes_another_graph(store: Store) -> None:
 
 
 def test_threads_may_read_and_write_at_once(store: Store) -> None:
-    memory = on(store)
+    memory = bound(store)
     failed: list[BaseException] = []
 
     def work(number: int) -> None:
@@ -252,11 +252,11 @@ def test_threads_may_read_and_write_at_once(store: Store) -> None:
 
 
 def test_a_copy_goes_its_own_way(store: Store) -> None:
-    memory = on(store)
+    memory = bound(store)
     memory.write({"text": PASSAGES[0]})
     memory._store = None
     twin = copy.deepcopy(memory)
-    assert twin.on(store) is twin
+    assert twin.bind(store) is twin
     assert titles(twin.read("Where was Gisvi born?", 1)) == ["Gisvi"]
 
 
@@ -264,7 +264,7 @@ def test_a_store_without_vectors_is_refused(tmp_path: Path) -> None:
     with open_store(tmp_path / "words.db", encoder=None) as store:
         store.write("Ana met Bob.")
         with pytest.raises(StateError, match="open the store with an encoder"):
-            on(store).read("Who met Bob?", 1)
+            bound(store).read("Who met Bob?", 1)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ class Endpoint:
 def test_a_language_model_reads_once_and_recognises(store: Store) -> None:
     pytest.importorskip("openai")
     from remanence.errors import EndpointError
-    from remanence.store.language import Asking, LanguageModel
+    from remanence.store.language import LanguageModel, LLMClient
 
     told = {
         "one": [{"subject": "Ana Blum", "relation": "lives in", "object": "Porto"}],
@@ -341,7 +341,7 @@ def test_a_language_model_reads_once_and_recognises(store: Store) -> None:
     try:
         model = LanguageModel("tiny", base_url=endpoint.url, api_key="k", retries=0)
         memory = HippoRAG2()
-        memory.on(store, Asking(model))
+        memory.bind(store, LLMClient(model))
         memory.write({"text": "one", "speaker": "Ana"})
         memory.write({"text": "two"})
         assert endpoint.asked[0] == {"text": "one", "speaker": "Ana"}
@@ -349,7 +349,7 @@ def test_a_language_model_reads_once_and_recognises(store: Store) -> None:
         assert titles(memory.read("On which river does Ana live?", 2)) == ["one", "two"]
         assert len(endpoint.asked) == 3
         again = HippoRAG2()
-        again.on(store, Asking(model))
+        again.bind(store, LLMClient(model))
         assert again.graph().facts == memory.graph().facts
         assert len(endpoint.asked) == 3
         assert model.usage.tokens == 36
@@ -392,5 +392,5 @@ def test_it_finds_more_of_musique_than_vectors(tmp_path: Path) -> None:
         vectors = recall(lambda question: store.read(question, 5, mode="dense"))
         for made in (HippoRAG2Given, HippoRAG2):
             memory = made()
-            memory.on(store)
+            memory.bind(store)
             assert recall(lambda question, memory=memory: memory.read(question, 5)) > vectors + 0.05

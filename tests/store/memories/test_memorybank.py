@@ -33,7 +33,7 @@ def write(memory, clock, *texts, **fields):
 
 
 def test_retention_is_the_papers_formula(opened, clock):
-    memory = MemoryBank(days=2.0, recalls=1).on(opened)
+    memory = MemoryBank(days=2.0, recalls=1).bind(opened)
     (one,) = write(memory, clock, "My dog is ill.")
     clock[0] += 3 * DAY
     assert memory.retention(opened.get(one)) == pytest.approx(math.exp(-1.5))
@@ -45,7 +45,7 @@ def test_retention_is_the_papers_formula(opened, clock):
 
 
 def test_a_stronger_memory_fades_more_slowly(opened, clock):
-    memory = MemoryBank(days=5.0, recalls=0).on(opened)
+    memory = MemoryBank(days=5.0, recalls=0).bind(opened)
     weak, strong = write(memory, clock, "The train was late.", "My dog is ill.")
     for _ in range(3):
         opened.read("dog", 1, reinforce=True)
@@ -55,7 +55,7 @@ def test_a_stronger_memory_fades_more_slowly(opened, clock):
 
 
 def test_as_many_are_left_as_the_curve_says(opened, clock):
-    memory = MemoryBank(days=1.0, recalls=0, summaries=False).on(opened)
+    memory = MemoryBank(days=1.0, recalls=0, summaries=False).bind(opened)
     ids = write(memory, clock, *(f"turn {number}" for number in range(250)))
     clock[0] += DAY
     memory.consolidate()
@@ -71,7 +71,7 @@ def test_as_many_are_left_as_the_curve_says(opened, clock):
 
 
 def test_a_capacity_keeps_the_most_retained(opened, clock):
-    memory = MemoryBank(capacity=2, recalls=1, summaries=False).on(opened)
+    memory = MemoryBank(capacity=2, recalls=1, summaries=False).bind(opened)
     dog, train, _ = write(memory, clock, "My dog is ill.", "The train was late.", "Poor dog.")
     clock[0] += DAY
     memory.consolidate()
@@ -80,14 +80,14 @@ def test_a_capacity_keeps_the_most_retained(opened, clock):
 
 
 def test_by_age_alone_the_latest_are_kept(opened, clock):
-    memory = MemoryBank(capacity=2, strengthen=False, summaries=False).on(opened)
+    memory = MemoryBank(capacity=2, strengthen=False, summaries=False).bind(opened)
     ids = write(memory, clock, "My dog is ill.", "The train was late.", "Poor dog.", "Poor dog.")
     memory.consolidate()
     assert {record.id for record in opened.list()} == set(ids[-2:])
 
 
 def test_reading_changes_nothing(opened, clock):
-    memory = MemoryBank().on(opened)
+    memory = MemoryBank().bind(opened)
     (one,) = write(memory, clock, "My dog is ill.")
     before = opened.get(one)
     memory.read("the dog", 3)
@@ -95,7 +95,7 @@ def test_reading_changes_nothing(opened, clock):
 
 
 def test_days_are_summed_up_and_people_portrayed(opened, clock):
-    memory = MemoryBank(days=1e6).on(opened)
+    memory = MemoryBank(days=1e6).bind(opened)
     write(memory, clock, "I love hiking.", "The hills were green.", source="1", metadata={"rows": [1]})
     write(memory, clock, "I am shy.", source="2", metadata={"rows": [2]})
     memory.session_end()
@@ -111,7 +111,7 @@ def test_days_are_summed_up_and_people_portrayed(opened, clock):
 
 
 def test_scopes_stay_apart(opened, clock):
-    memory = MemoryBank(recalls=3).on(opened)
+    memory = MemoryBank(recalls=3).bind(opened)
     (one,) = write(memory, clock, "My dog is ill.", scope="user/1")
     write(memory, clock, "The dog!", scope="user/2")
     memory.session_end("user/2")

@@ -64,7 +64,7 @@ def tell(memory, *texts, speaker="Ana", **fields):
 
 
 def test_thoughts_lie_where_they_hash(opened):
-    memory = TIM(buckets=8, similar=2.0).on(opened)
+    memory = TIM(buckets=8, similar=2.0).bind(opened)
     tell(memory, "I live in Porto.", "I like tea and I have a dog.", "Nice weather!")
     records = opened.list()
     assert {record.text for record in records} >= {"Ana lives in Porto.", "Ana: Nice weather!"}
@@ -72,7 +72,7 @@ def test_thoughts_lie_where_they_hash(opened):
 
 
 def test_a_question_looks_into_its_bucket_alone(opened):
-    memory = TIM(buckets=8, similar=2.0, forgets=False).on(opened)
+    memory = TIM(buckets=8, similar=2.0, forgets=False).bind(opened)
     tell(memory, *(f"I like {food}." for food in ("tea", "jazz", "quiz", "fudge", "lynx", "kiwi", "opal", "brie")))
     for question in ("tea", "fudge", "quizzes"):
         hits = memory.read(question, 10)
@@ -82,7 +82,7 @@ def test_a_question_looks_into_its_bucket_alone(opened):
 
 
 def test_contradictions_of_one_head_in_one_bucket_go(opened):
-    memory = TIM(buckets=2, similar=2.0).on(opened)
+    memory = TIM(buckets=2, similar=2.0).bind(opened)
     first = tell(memory, "I live in Porto.")
     second = tell(memory, "I live in Torpo.")  # the same letters: the same bucket
     assert [record.text for record in opened.list()] == ["Ana lives in Torpo."]
@@ -92,7 +92,7 @@ def test_contradictions_of_one_head_in_one_bucket_go(opened):
 
 
 def test_what_hashes_elsewhere_is_not_seen(opened):
-    memory = TIM(buckets=64, similar=2.0).on(opened)
+    memory = TIM(buckets=64, similar=2.0).bind(opened)
     home = memory.bucket("Ana lives in Porto.")
     cities = ("Kyzyl", "Zzyzx", "Qaqortoq", "Mississippi", "Wagga Wagga", "Xixi", "Bubblewell")
     far = next(city for city in cities if memory.bucket(f"Ana lives in {city}.") != home)
@@ -101,13 +101,13 @@ def test_what_hashes_elsewhere_is_not_seen(opened):
 
 
 def test_what_is_repeated_is_not_kept_twice(opened):
-    memory = TIM().on(opened)
+    memory = TIM().bind(opened)
     tell(memory, "I like tea.", "I like tea.")
     assert len(opened) == 1
 
 
 def test_what_is_over_is_forgotten(opened):
-    memory = TIM(buckets=2).on(opened)
+    memory = TIM(buckets=2).bind(opened)
     tell(memory, "I like tea.")
     if memory.bucket("Ana likes tea.") == memory.bucket("Ana no longer likes tea."):
         assert tell(memory, "I stopped liking tea. I no longer like tea.") == []
@@ -122,7 +122,7 @@ def test_merging_keeps_the_words_and_the_rows(opened):
         def merge(self, texts):
             return " / ".join(texts)
 
-    memory = TIM(buckets=2, similar=0.5).on(opened, Joining())
+    memory = TIM(buckets=2, similar=0.5).bind(opened, Joining())
     tell(memory, "I like tea.", metadata={"rows": [1]})
     tell(memory, "I like teas.", metadata={"rows": [2]})
     (record,) = opened.list()
@@ -131,14 +131,14 @@ def test_merging_keeps_the_words_and_the_rows(opened):
 
 
 def test_without_forgetting_nothing_goes(opened):
-    memory = TIM(buckets=2, forgets=False, similar=2.0).on(opened)
+    memory = TIM(buckets=2, forgets=False, similar=2.0).bind(opened)
     tell(memory, "I live in Porto.", "I live in Porto.", "I live in Torpo.")
     assert len(opened) == 3
 
 
 def test_the_hash_follows_from_the_seed(opened):
     texts = [f"thought number {number} about {chr(97 + number)}" for number in range(20)]
-    places = [[TIM(buckets=16, seed=seed).on(opened).bucket(text) for text in texts] for seed in (1, 1, 2)]
+    places = [[TIM(buckets=16, seed=seed).bind(opened).bucket(text) for text in texts] for seed in (1, 1, 2)]
     assert places[0] == places[1] != places[2]
 
 
@@ -146,7 +146,7 @@ def test_mistakes(tmp_path):
     with pytest.raises(UsageError, match="buckets must be even"):
         TIM(buckets=3)
     with store.open(tmp_path / "words.db", encoder=None) as words, pytest.raises(UsageError, match="no encoder"):
-        TIM().on(words).write({"text": "I like tea.", "speaker": "Ana"})
+        TIM().bind(words).write({"text": "I like tea.", "speaker": "Ana"})
 
 
 def test_as_a_learner_it_comes_back_the_same(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import remanence.store as stores
 from remanence.errors import UsageError
 from remanence.store.database.shortlist import shortlist
-from remanence.store.retrieve.reader import Settings
+from remanence.store.retrieve.retriever import RetrievalSettings
 from remanence.streams import dialogues
 
 TALK = [
@@ -182,7 +182,7 @@ def test_wrong_settings_are_named(talk, given, words):
 
 
 def test_settings_are_documented_by_name():
-    assert all(name in (Settings.__doc__ or "") for name in Settings.__dataclass_fields__)
+    assert all(name in (RetrievalSettings.__doc__ or "") for name in RetrievalSettings.__dataclass_fields__)
 
 
 @settings(max_examples=60, deadline=None)

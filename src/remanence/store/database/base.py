@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.store.record import Draft, Link, Removal, Told
+from remanence.store.record import Draft, Link, Removal, StoredVersion
 from remanence.store.where import Filter
 
 Rows = NDArray[np.int64]
@@ -70,27 +70,29 @@ class Database(ABC):
         """Write first versions and queue them for the spaces; their rows, in order. A used id is a `UsageError`."""
 
     @abstractmethod
-    def restore(self, versions: Sequence[Told]) -> None:
+    def restore(self, versions: Sequence[StoredVersion]) -> None:
         """Write versions as they once were, under new rows, and queue them for the spaces."""
 
     @abstractmethod
-    def replace(self, old: Told, new: Draft, at: int, closed_to: int) -> int:
+    def replace(self, old: StoredVersion, new: Draft, at: int, closed_to: int) -> int:
         """Make `new` the current version after `old`, whose validity ends at `closed_to`; the new row."""
 
     @abstractmethod
-    def current(self, ids: Sequence[str]) -> list[Told]:
+    def current(self, ids: Sequence[str]) -> list[StoredVersion]:
         """The current versions of the ids that exist, in the order given."""
 
     @abstractmethod
-    def history(self, record_id: str) -> list[Told]:
+    def history(self, record_id: str) -> list[StoredVersion]:
         """All versions, oldest first."""
 
     @abstractmethod
-    def told(self, rows: Sequence[int] | Rows) -> list[Told]:
+    def stored(self, rows: Sequence[int] | Rows) -> list[StoredVersion]:
         """The versions at these rows that exist, in the order given."""
 
     @abstractmethod
-    def find(self, wanted: Filter, limit: int | None = None, *, newest: bool = False, after: int = 0) -> list[Told]:
+    def find(
+        self, wanted: Filter, limit: int | None = None, *, newest: bool = False, after: int = 0
+    ) -> list[StoredVersion]:
         """The versions that a filter admits, by row, from beyond row `after` (or before it, newest first)."""
 
     @abstractmethod
@@ -220,7 +222,7 @@ class Database(ABC):
         """Slow upkeep that searching gains from; whether there was any to do."""
         return False
 
-    def export_rows(self) -> Iterator[Told]:
+    def export_rows(self) -> Iterator[StoredVersion]:
         """Every version, oldest first, read in blocks."""
         after = 0
         everything = Filter(scope=None, history=True)

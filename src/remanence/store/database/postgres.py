@@ -21,7 +21,7 @@ from remanence.store.database import postgres_care, postgres_nearest, postgres_s
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound
 from remanence.store.database.sql import COLUMNS, SqlDatabase
-from remanence.store.record import Removal, Told
+from remanence.store.record import Removal, StoredVersion
 from remanence.store.where import Filter
 
 PATIENCE = 60
@@ -300,7 +300,7 @@ class PostgresDatabase(SqlDatabase):
         arrays = [one if isinstance(one, np.ndarray) else one.to_numpy() for one in found]
         return np.stack(arrays).astype(np.float32, copy=False)
 
-    def _write(self, rows: Sequence[int], versions: Sequence[Told]) -> None:
+    def _write(self, rows: Sequence[int], versions: Sequence[StoredVersion]) -> None:
         if len(versions) < _COPIED:
             super()._write(rows, versions)
             return

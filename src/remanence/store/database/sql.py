@@ -14,7 +14,7 @@ import numpy as np
 from remanence.errors import UsageError
 from remanence.store.database.base import Database, Rows, Space, Vectors, scope_setting
 from remanence.store.database.conditions import Bound, condition, scope_condition
-from remanence.store.record import Draft, Link, Told, version_of
+from remanence.store.record import Draft, Link, StoredVersion, version_of
 from remanence.store.times import moment
 from remanence.store.where import Filter
 
@@ -108,7 +108,7 @@ class SqlDatabase(Database):
     def insert(self, drafts: Sequence[Draft], recorded_at: int) -> list[int]:
         return self._insert([version_of(draft, recorded_at) for draft in drafts])
 
-    def restore(self, versions: Sequence[Told]) -> None:
+    def restore(self, versions: Sequence[StoredVersion]) -> None:
         with self.transaction():
             self._insert(versions)
             ids = list(dict.fromkeys(told.id for told in versions))
@@ -123,7 +123,7 @@ class SqlDatabase(Database):
                         f"the id {bytes(twice[0][0]).hex()} is taken: versions of one record cannot be mixed into another"
                     )
 
-    def _insert(self, versions: Sequence[Told]) -> list[int]:
+    def _insert(self, versions: Sequence[StoredVersion]) -> list[int]:
         with self.transaction():
             rows = self._next_rows(len(versions))
             self._refuse_used([told.id for told in versions if told.version == 1])
@@ -142,7 +142,7 @@ class SqlDatabase(Database):
                     f"the id {bytes(used[0][0]).hex()} is taken: use revise to write a new version of that record"
                 )
 
-    def _write(self, rows: Sequence[int], versions: Sequence[Told]) -> None:
+    def _write(self, rows: Sequence[int], versions: Sequence[StoredVersion]) -> None:
         scopes = self._scope_numbers({told.scope for told in versions})
         marks = ", ".join("?" * (COLUMNS.count(",") + 1))
         self._run_many(
@@ -151,7 +151,7 @@ class SqlDatabase(Database):
         )
 
     @staticmethod
-    def _columns(row: int, told: Told, scopes: Mapping[str, int]) -> tuple[Any, ...]:
+    def _columns(row: int, told: StoredVersion, scopes: Mapping[str, int]) -> tuple[Any, ...]:
         return (
             row,
             bytes.fromhex(told.id),
@@ -179,7 +179,7 @@ class SqlDatabase(Database):
         for space in self.spaces():
             self._run_many("INSERT INTO queue (space, row_id) VALUES (?, ?)", [(space.number, row) for row in rows])
 
-    def replace(self, old: Told, new: Draft, at: int, closed_to: int) -> int:
+    def replace(self, old: StoredVersion, new: Draft, at: int, closed_to: int) -> int:
         with self.transaction():
             row = self._next_rows(1)[0]
             self._run(
@@ -192,32 +192,34 @@ class SqlDatabase(Database):
                 self._vectors_changed(space, [old.row], present=False)
         return row
 
-    def _tell(self, clause: str, values: Sequence[Any]) -> list[Told]:
+    def _tell(self, clause: str, values: Sequence[Any]) -> list[StoredVersion]:
         found = []
         for row in self._run(f"SELECT {_TOLD} {_FROM} {clause}", values):
             fields = list(row)
             fields[1], fields[-1] = bytes(row[1]).hex(), bytes(row[-1]).hex() if row[-1] else None
-            found.append(Told(*fields))
+            found.append(StoredVersion(*fields))
         return found
 
-    def current(self, ids: Sequence[str]) -> list[Told]:
-        found: dict[str, Told] = {}
+    def current(self, ids: Sequence[str]) -> list[StoredVersion]:
+        found: dict[str, StoredVersion] = {}
         for start in range(0, len(ids), _BLOCK):
             text, values = self._among("r.id", [bytes.fromhex(one) for one in ids[start : start + _BLOCK]])
             found |= {told.id: told for told in self._tell(f"WHERE {text} AND r.replaced_at IS NULL", values)}
         return [found[one] for one in ids if one in found]
 
-    def history(self, record_id: str) -> list[Told]:
+    def history(self, record_id: str) -> list[StoredVersion]:
         return self._tell("WHERE r.id = ? ORDER BY r.version", [bytes.fromhex(record_id)])
 
-    def told(self, rows: Sequence[int] | Rows) -> list[Told]:
+    def stored(self, rows: Sequence[int] | Rows) -> list[StoredVersion]:
         if not len(rows):
             return []
         text, values = self._among("r.row_id", np.asarray(rows, dtype=np.int64))
         found = {told.row: told for told in self._tell(f"WHERE {text}", values)}
         return [found[int(row)] for row in rows if int(row) in found]
 
-    def find(self, wanted: Filter, limit: int | None = None, *, newest: bool = False, after: int = 0) -> list[Told]:
+    def find(
+        self, wanted: Filter, limit: int | None = None, *, newest: bool = False, after: int = 0
+    ) -> list[StoredVersion]:
         text, values = condition(wanted, self)
         if after:
             text += f" AND r.row_id {'<' if newest else '>'} ?"
@@ -248,7 +250,7 @@ class SqlDatabase(Database):
     def neighbours_in_order(self, rows: Rows, reach: int, wanted: Filter) -> Rows:
         found = np.zeros((len(rows), 2 * reach), dtype=np.int64)
         text, values = condition(wanted, self)
-        places = {told.row: told for told in self.told(rows)}
+        places = {told.row: told for told in self.stored(rows)}
         known: dict[tuple[int, str], list[int]] = {}
         for place, row in enumerate(rows.tolist()):
             told = places.get(row)

@@ -35,7 +35,7 @@ class _Answer(BaseModel):
 
 
 @dataclass(frozen=True)
-class Spent:
+class TokenUsage:
     """Requests answered, texts encoded, and tokens that the endpoint counted."""
 
     calls: int = 0
@@ -112,19 +112,19 @@ class Endpoint:
         self.model, self.batch, self.longest = model, batch, longest
         self._hidden = SecretStr(key)
         self._client = openai.OpenAI(api_key=key or "none", base_url=url, timeout=timeout, max_retries=retries)
-        self._spent, self._lock = Spent(), threading.Lock()
+        self._usage, self._lock = TokenUsage(), threading.Lock()
         self.dimension = dimension or len(self._asked([" "])[0])
         if not self.dimension:
             raise EndpointError(f"{self._who()} gave a vector without numbers: is this a model for embeddings?")
         self.name = f"openai:{model}#{self.dimension}"
 
     @property
-    def spent(self) -> Spent:
+    def usage(self) -> TokenUsage:
         """Calls, texts and tokens so far."""
-        return self._spent
+        return self._usage
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.model!r} at {self._client.base_url.host}, {self._spent.tokens} tokens)"
+        return f"Endpoint({self.model!r} at {self._client.base_url.host}, {self._usage.tokens} tokens)"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (n, dimension) of length 1."""
@@ -169,8 +169,8 @@ class Endpoint:
             )
         tokens = max(0, answer.usage.prompt_tokens) if answer.usage else 0
         with self._lock:
-            was = self._spent
-            self._spent = Spent(was.calls + 1, was.texts + len(texts), was.tokens + tokens)
+            was = self._usage
+            self._usage = TokenUsage(was.calls + 1, was.texts + len(texts), was.tokens + tokens)
         return [row.embedding for row in rows]
 
     def _who(self) -> str:

@@ -2,13 +2,24 @@
 
 from typing import Any
 
-from remanence.store.language.asking import Asking
+from remanence.store.language.llm_client import LLMClient
 from remanence.store.language.model import LanguageModel
 from remanence.store.language.rules import Rules
-from remanence.store.language.tasks import Fact, Language, Lesson, Note, Operation
+from remanence.store.language.tasks import Fact, Language, Lesson, NoteAnnotation, Operation
 from remanence.store.language.usage import Usage
 
-__all__ = ["Asking", "Fact", "Language", "LanguageModel", "Lesson", "Note", "Operation", "Rules", "Usage", "language"]
+__all__ = [
+    "Fact",
+    "LLMClient",
+    "Language",
+    "LanguageModel",
+    "Lesson",
+    "NoteAnnotation",
+    "Operation",
+    "Rules",
+    "Usage",
+    "language",
+]
 
 
 def language(name: str = "rules", **settings: Any) -> Language:
@@ -28,4 +39,4 @@ def language(name: str = "rules", **settings: Any) -> Language:
     """
     if name == "rules":
         return Rules(**settings)
-    return Asking(LanguageModel(name, **settings))
+    return LLMClient(LanguageModel(name, **settings))

@@ -22,8 +22,8 @@ def read(text: str, answer: type[Typed]) -> Typed:
 
     Example
     -------
-    >>> from remanence.store.language.tasks import Verdict
-    >>> read('{"yes": true}', Verdict).yes
+    >>> from remanence.store.language.tasks import YesNoAnswer
+    >>> read('{"yes": true}', YesNoAnswer).yes
     True
     """
     bare = re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL).strip()

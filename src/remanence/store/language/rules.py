@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from remanence.hyperparameters import validated
 from remanence.store.language.comparing import compare
 from remanence.store.language.statements import SINGLE, statements
-from remanence.store.language.tasks import Fact, Lesson, Note, Operation
+from remanence.store.language.tasks import Fact, Lesson, NoteAnnotation, Operation
 from remanence.store.language.words import STOP, Stems, contained, content, overlap, sentences, stem, words
 
 SUBJECTS: dict[str, Stems] = {
@@ -161,11 +161,11 @@ class Rules:
                 found.append(place)
         return found
 
-    def rewrite(self, old: Note, text: str, news: Sequence[str]) -> Note:
+    def rewrite(self, old: NoteAnnotation, text: str, news: Sequence[str]) -> NoteAnnotation:
         fresh = [tag for new in news for tag in self.tags(new)]
         tags = list(dict.fromkeys([*old.tags, *fresh]))[:8]
         context = self.summary([old.context, *news], 2)[:400].strip()
-        return Note(context=context or old.context, tags=tags)
+        return NoteAnnotation(context=context or old.context, tags=tags)
 
     def needs_memory(self, question: str) -> bool:
         if _SMALL.match(question) and len(content(question)) < 2:

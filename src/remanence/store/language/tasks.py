@@ -59,7 +59,7 @@ class Fact(Answer):
         return " ".join(word for word in words if word) + "."
 
 
-class Note(Answer):
+class NoteAnnotation(Answer):
     """What an older note becomes: a sentence of context, and tags."""
 
     context: Phrase
@@ -73,35 +73,35 @@ class Lesson(Answer):
     do: Passage
 
 
-class Words(Answer):
+class WordsAnswer(Answer):
     words: Annotated[list[Word], Field(max_length=30)]
 
 
-class Sentence(Answer):
+class SentenceAnswer(Answer):
     sentence: Passage
 
 
-class Facts(Answer):
+class FactsAnswer(Answer):
     facts: Annotated[list[Fact], Field(max_length=100)]
 
 
-class Decision(Answer):
+class OperationAnswer(Answer):
     operation: Operation
 
 
-class Score(Answer):
+class ScoreAnswer(Answer):
     score: Annotated[int, Field(ge=1, le=10)]
 
 
-class Verdict(Answer):
+class YesNoAnswer(Answer):
     yes: bool
 
 
-class Chosen(Answer):
+class ChoiceAnswer(Answer):
     numbers: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=100)]
 
 
-class Lessons(Answer):
+class LessonsAnswer(Answer):
     lessons: Annotated[list[Lesson], Field(max_length=20)]
 
 
@@ -164,7 +164,7 @@ class Language(Protocol):
         """Which of the others (their places in the list) belong with it, in order."""
         ...
 
-    def rewrite(self, old: Note, text: str, news: Sequence[str]) -> Note:
+    def rewrite(self, old: NoteAnnotation, text: str, news: Sequence[str]) -> NoteAnnotation:
         """Context and tags of an older note (its `text` stays), in the light of newer ones."""
         ...
 

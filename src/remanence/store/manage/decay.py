@@ -14,7 +14,7 @@ from remanence.store.manage.policy import Policy, blocks
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
     from remanence.store.protocol import Records
-    from remanence.store.record import Told
+    from remanence.store.record import StoredVersion
 
 _DAY = 86_400_000_000
 _KEPT = "decayed at"
@@ -50,8 +50,8 @@ class Decay(Policy):
         count = 0
         with store.database.transaction():
             for block in blocks(store, scope, progress):
-                strengths = [told.strength * self.left(told, last, now) for told in block]
-                store.database.adjust([told.row for told in block], strength=strengths)
+                strengths = [stored.strength * self.left(stored, last, now) for stored in block]
+                store.database.adjust([stored.row for stored in block], strength=strengths)
                 count += len(block)
                 if self.forget_below is not None:
                     weak += [t.id for t, s in zip(block, strengths, strict=True) if s < self.forget_below]
@@ -60,8 +60,8 @@ class Decay(Policy):
             store.forget(weak)
         return {"decayed": count, "forgotten": len(weak)}
 
-    def left(self, told: Told, last: int, now: int) -> float:
+    def left(self, stored: StoredVersion, last: int, now: int) -> float:
         """The share of its strength that a record keeps from the last run, or its last use, until now."""
-        since = max(last, told.used_at or 0, told.recorded_at)
+        since = max(last, stored.used_at or 0, stored.recorded_at)
         days = max(0, now - since) / _DAY
-        return math.exp(-math.log(2) * days / (self.half_life * (1 + told.uses)))
+        return math.exp(-math.log(2) * days / (self.half_life * (1 + stored.uses)))

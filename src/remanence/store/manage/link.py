@@ -41,18 +41,18 @@ class LinkAlike(Policy):
         made = 0
         for block in blocks(store, scope, progress) if space else ():
             rows, vectors = vectors_of(store, block)
-            ids = {told.row: told.id for told in block}
+            ids = {stored.row: stored.id for stored in block}
             links = []
             for row, vector in zip(rows.tolist(), vectors, strict=True):
                 near, scores = store.database.dense(space, vector, self.most + 1, exactly(store, scope))  # type: ignore[arg-type]
-                told = {one.row: one for one in store.database.told(near)}
+                stored = {one.row: one for one in store.database.stored(near)}
                 for other, score in zip(near.tolist(), scores.tolist(), strict=True):
-                    if other != row and score >= self.near and other in told and told[other].scope == scope:
-                        links.append(Link(ids[row], told[other].id, RELATION, round(float(score), 4)))
+                    if other != row and score >= self.near and other in stored and stored[other].scope == scope:
+                        links.append(Link(ids[row], stored[other].id, RELATION, round(float(score), 4)))
             with store.database.transaction():
                 there = {
-                    told.id
-                    for told in store.database.current([end for one in links for end in (one.source, one.target)])
+                    stored.id
+                    for stored in store.database.current([end for one in links for end in (one.source, one.target)])
                 }
                 kept = [one for one in links if one.source in there and one.target in there]
                 store.database.link(kept, store.clock())

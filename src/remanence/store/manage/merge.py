@@ -9,7 +9,7 @@ from pydantic import Field
 
 from remanence.hyperparameters import validated
 from remanence.store.manage.policy import Policy, blocks, exactly, vectors_of
-from remanence.store.record import Link, Told
+from remanence.store.record import Link, StoredVersion
 from remanence.store.times import moment
 
 if TYPE_CHECKING:
@@ -50,22 +50,24 @@ class Merge(Policy):
         for block in blocks(store, scope, progress):
             rows, found = vectors_of(store, block)
             vectors = dict(zip(rows.tolist(), found, strict=True))
-            for told in block:
-                key = (told.speaker, tuple(words(told.text)))
-                first = seen.setdefault(key, told.id)
-                if first == told.id and space is not None and told.row in vectors:
-                    near, scores = store.database.dense(space, vectors[told.row], _NEAR, exactly(store, scope))
+            for stored in block:
+                key = (stored.speaker, tuple(words(stored.text)))
+                first = seen.setdefault(key, stored.id)
+                if first == stored.id and space is not None and stored.row in vectors:
+                    near, scores = store.database.dense(space, vectors[stored.row], _NEAR, exactly(store, scope))
                     alike = [
                         row for row, score in zip(near.tolist(), scores.tolist(), strict=True) if score >= self.alike
                     ]
-                    earlier = [other for other in store.database.told(alike) if other.row < told.row]
-                    first = next((o.id for o in earlier if o.id not in gone and self._same(o, told, scope)), told.id)
-                if first != told.id:
-                    self._end(store, told, first)
-                    gone.add(told.id)
+                    earlier = [other for other in store.database.stored(alike) if other.row < stored.row]
+                    first = next(
+                        (o.id for o in earlier if o.id not in gone and self._same(o, stored, scope)), stored.id
+                    )
+                if first != stored.id:
+                    self._end(store, stored, first)
+                    gone.add(stored.id)
         return {"merged": len(gone)}
 
-    def _same(self, a: Told, b: Told, scope: str) -> bool:
+    def _same(self, a: StoredVersion, b: StoredVersion, scope: str) -> bool:
         if a.scope != scope or a.speaker != b.speaker or a.kind != b.kind:
             return False
         one, other = set(words(a.text)), set(words(b.text))
@@ -74,16 +76,16 @@ class Merge(Policy):
         return len(one & other) >= self.shared * max(1, len(one | other))
 
     @staticmethod
-    def _end(store: Records, told: Told, kept: str) -> None:
+    def _end(store: Records, stored: StoredVersion, kept: str) -> None:
         with store.database.transaction():
-            current = store.database.current([told.id, kept])
-            if len(current) < 2 or current[0].version != told.version:
+            current = store.database.current([stored.id, kept])
+            if len(current) < 2 or current[0].version != stored.version:
                 return  # somebody changed or forgot one of them in the meantime
             stays = current[1]
             now = moment(store.clock())
-            store.revise(told.id, valid_from=now, valid_to=now)
-            store.database.link([Link(told.id, kept, "same as")], store.clock())
-            store.database.adjust([stays.row], strength=[stays.strength + told.strength])
+            store.revise(stored.id, valid_from=now, valid_to=now)
+            store.database.link([Link(stored.id, kept, "same as")], store.clock())
+            store.database.adjust([stays.row], strength=[stays.strength + stored.strength])
 
 
 def words(text: str) -> list[str]:

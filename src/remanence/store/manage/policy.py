@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remanence.store.database.base import Rows, Vectors
-from remanence.store.record import Told
+from remanence.store.record import StoredVersion
 from remanence.store.where import Filter
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def exactly(store: Records, scope: str) -> Filter:
     return Filter(scope=scope, now=store.clock())
 
 
-def blocks(store: Records, scope: str, progress: Progress | None = None) -> Iterator[list[Told]]:
+def blocks(store: Records, scope: str, progress: Progress | None = None) -> Iterator[list[StoredVersion]]:
     """The current records of one scope itself, not of those below it, in order of writing."""
     wanted = exactly(store, scope)
     total = store.database.count(wanted) if progress else 0
@@ -41,17 +41,17 @@ def blocks(store: Records, scope: str, progress: Progress | None = None) -> Iter
     while block := store.database.find(wanted, _BLOCK, after=after):
         after = block[-1].row
         done += len(block)
-        own = [told for told in block if told.scope == scope]
+        own = [stored for stored in block if stored.scope == scope]
         if own:
             yield own
         if progress:
             progress(done, total)
 
 
-def vectors_of(store: Records, block: list[Told]) -> tuple[Rows, Vectors]:
+def vectors_of(store: Records, block: list[StoredVersion]) -> tuple[Rows, Vectors]:
     """The rows of a block that have a vector, and those."""
     space = store.encoding.serving
-    rows = np.array([told.row for told in block], dtype=np.int64)
+    rows = np.array([stored.row for stored in block], dtype=np.int64)
     if space is None:
         return rows[:0], np.zeros((0, 0), dtype=np.float32)
     return store.database.vectors(space, rows)

@@ -34,17 +34,17 @@ class Promote(Policy):
     def run(self, store: Records, scope: str, progress: Progress | None = None) -> dict[str, int]:
         made = 0
         for block in blocks(store, scope, progress):
-            for told in block:
-                known = told.record()
-                if told.kind != "episode" or told.uses < self.uses or TAG in known.tags:
+            for stored in block:
+                known = stored.record()
+                if stored.kind != "episode" or stored.uses < self.uses or TAG in known.tags:
                     continue
-                facts = store.language.facts(told.text, told.speaker)
+                facts = store.language.facts(stored.text, stored.speaker)
                 with store.database.transaction():
-                    current = store.database.current([told.id])
-                    if not current or current[0].version != told.version:
+                    current = store.database.current([stored.id])
+                    if not current or current[0].version != stored.version:
                         continue
                     for fact in facts:
-                        store.write(str(fact), kind="fact", scope=scope, speaker=told.speaker, parent=told.id)
-                    store.revise(told.id, tags=[*known.tags, TAG])
+                        store.write(str(fact), kind="fact", scope=scope, speaker=stored.speaker, parent=stored.id)
+                    store.revise(stored.id, tags=[*known.tags, TAG])
                 made += len(facts)
         return {"promoted": made}

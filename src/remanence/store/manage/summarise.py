@@ -8,7 +8,7 @@ from pydantic import Field
 
 from remanence.hyperparameters import validated
 from remanence.store.manage.policy import Policy, blocks
-from remanence.store.record import Link, Told
+from remanence.store.record import Link, StoredVersion
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
@@ -40,14 +40,14 @@ class Summarise(Policy):
         self.least, self.sentences = least, sentences
 
     def run(self, store: Records, scope: str, progress: Progress | None = None) -> dict[str, int]:
-        members: dict[str, list[Told]] = {}
-        notes: dict[str, Told] = {}
+        members: dict[str, list[StoredVersion]] = {}
+        notes: dict[str, StoredVersion] = {}
         for block in blocks(store, scope, progress):
-            for told in block:
-                if told.kind == "note" and TAG in told.record().tags:
-                    notes[told.source or ""] = told
-                elif told.source is not None:
-                    members.setdefault(told.source, []).append(told)
+            for stored in block:
+                if stored.kind == "note" and TAG in stored.record().tags:
+                    notes[stored.source or ""] = stored
+                elif stored.source is not None:
+                    members.setdefault(stored.source, []).append(stored)
         made = 0
         for source, its in members.items():
             note = notes.get(source)
@@ -60,10 +60,12 @@ class Summarise(Policy):
         return {"summarised": made}
 
     @staticmethod
-    def _write(store: Records, scope: str, source: str, text: str, told: list[Told], note: Told | None) -> None:
+    def _write(
+        store: Records, scope: str, source: str, text: str, stored: list[StoredVersion], note: StoredVersion | None
+    ) -> None:
         with store.database.transaction():
-            there = store.database.current([one.id for one in told])
-            if len(there) < len(told):
+            there = store.database.current([one.id for one in stored])
+            if len(there) < len(stored):
                 return  # one was forgotten while the summary was being made, and the summary may repeat it
             if note is None:
                 made = store.write(text, kind="note", scope=scope, source=source, tags=[TAG]).id
@@ -72,5 +74,5 @@ class Summarise(Policy):
             store.database.link([Link(made, one.id, "made from") for one in there], store.clock())
 
 
-def _line(told: Told) -> str:
-    return f"{told.speaker}: {told.text}" if told.speaker else told.text
+def _line(stored: StoredVersion) -> str:
+    return f"{stored.speaker}: {stored.text}" if stored.speaker else stored.text

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
-from remanence.store.language import Note
+from remanence.store.language import NoteAnnotation
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit, Link, Record
 
@@ -52,7 +52,7 @@ class AMem(Memory):
     -------
     >>> import remanence.store as store, tempfile, os
     >>> with store.open(os.path.join(tempfile.mkdtemp(), "memory.db"), encoder=None) as opened:
-    ...     memory = AMem().on(opened)
+    ...     memory = AMem().bind(opened)
     ...     _ = memory.write({"text": "The choir rehearses in the old church.", "speaker": "Ana"})
     ...     _ = memory.write({"text": "The choir sings in the old church on Sunday.", "speaker": "Ana"})
     ...     [link.relation for link in opened.links()]
@@ -114,7 +114,7 @@ class AMem(Memory):
             if not self.evolve:
                 continue
             news = [content, *(other for other in contents if other != contents[place])]
-            before = Note(context=str(old.metadata["context"]), tags=list(old.tags))
+            before = NoteAnnotation(context=str(old.metadata["context"]), tags=list(old.tags))
             after = self.language.rewrite(before, contents[place], news)
             if after != before:
                 note = {**old.metadata, "context": after.context}
@@ -130,9 +130,9 @@ class AMem(Memory):
         for link in sorted(self._links(list(order)), key=lambda link: _nearest(link, order)):
             end, start = (link.target, link.source) if link.source in order else (link.source, link.target)
             if len(ranked) < k and end not in ranked:
-                told = self.store.database.current([end])
-                if told:
-                    ranked[end] = Hit(told[0].record(), ranked[start].score, {"linked": ranked[start].score})
+                stored = self.store.database.current([end])
+                if stored:
+                    ranked[end] = Hit(stored[0].record(), ranked[start].score, {"linked": ranked[start].score})
         for hit in found:
             if len(ranked) < k:
                 ranked.setdefault(hit.id, hit)

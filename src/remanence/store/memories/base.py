@@ -28,7 +28,7 @@ class Memory:
     A subclass says in `encodes`, `stores`, `retrieves` and `manages` what it does in each of the four places
     (printed by ``remanence show``), and overrides the methods of those where it departs from the plain store:
     one record an input, the store's own reading, no consolidation. Its hyperparameters are those of its
-    constructor; the store is given to it by `on`.
+    constructor; the store is given to it by `bind`.
 
     `needs_language` names the operations that the paper leaves to a language model; where a stand-in of rules
     does them, the system is the variant ``name[rules]``. One that never reads by meaning says so in
@@ -49,7 +49,7 @@ class Memory:
     _store: Records | None = None
     _language: Language | None = None
 
-    def on(self, store: Records, language: Language | None = None) -> Memory:
+    def bind(self, store: Records, language: Language | None = None) -> Memory:
         """Work on this store, with this language model or its stand-in; returns itself."""
         self._store, self._language = store, language
         return self
@@ -58,7 +58,7 @@ class Memory:
     def store(self) -> Records:
         if self._store is None:
             raise StateError(
-                f"{type(self).__name__} has no store yet: call on(store), or make it by remanence.store.memory"
+                f"{type(self).__name__} has no store yet: call bind(store), or make it by remanence.store.memory"
             )
         return self._store
 

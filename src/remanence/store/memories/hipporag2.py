@@ -23,7 +23,7 @@ from remanence.store.record import Hit, Hits
 from remanence.store.retrieve.extract import Triple
 from remanence.store.retrieve.graph import PassageGraph
 from remanence.store.retrieve.pagerank import walk_by_part
-from remanence.store.retrieve.recognise import RULES, ByModel, ByRules, FactReader, facts_told, note_source
+from remanence.store.retrieve.recognise import RULES, ByModel, ByRules, FactReader, facts_of, note_source
 from remanence.store.where import filter_of
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ class HippoRAG2(Memory):
         self.__dict__.update(state)
         self._graphs, self._lock = {}, threading.Lock()
 
-    def on(self, store: Records, language: Language | None = None) -> Memory:
+    def bind(self, store: Records, language: Language | None = None) -> Memory:
         self._graphs = {}
-        super().on(store, language)
+        super().bind(store, language)
         note_source(store.database, self.source)
         return self
 
@@ -180,10 +180,10 @@ class HippoRAG2(Memory):
         graph.remove(np.setdiff1d(there, rows).tolist())
         new, vectors = store.database.vectors(space, np.setdiff1d(rows, there))
         if len(new):
-            told = store.database.told(new)
+            stored = store.database.stored(new)
             place = {row: number for number, row in enumerate(new.tolist())}
-            chosen = [place[one.row] for one in told]
-            graph.add([one.row for one in told], [facts_told(one, self.source) for one in told], vectors[chosen])
+            chosen = [place[one.row] for one in stored]
+            graph.add([one.row for one in stored], [facts_of(one, self.source) for one in stored], vectors[chosen])
         return graph
 
     # Retrieve
@@ -208,15 +208,15 @@ class HippoRAG2(Memory):
             rows = np.array(graph.rows)
         scores = np.round(sum(shares.values(), np.zeros(len(rows))), 12)
         best = np.lexsort((rows, -scores))[:k]
-        told = {one.row: one for one in self.store.database.told(rows[best].tolist())}
+        stored = {one.row: one for one in self.store.database.stored(rows[best].tolist())}
         return Hits(
             Hit(
-                told[int(rows[place])].record(),
+                stored[int(rows[place])].record(),
                 float(scores[place]),
                 {name: float(share[place]) for name, share in shares.items()} if explain else {},
             )
             for place in best
-            if int(rows[place]) in told
+            if int(rows[place]) in stored
         )
 
     def _shares(

@@ -53,7 +53,7 @@ class KeepMeUpdated(Memory):
     -------
     >>> import remanence.store as store, tempfile, os
     >>> with store.open(os.path.join(tempfile.mkdtemp(), "memory.db"), encoder=None) as opened:
-    ...     memory = KeepMeUpdated().on(opened)
+    ...     memory = KeepMeUpdated().bind(opened)
     ...     for text, session in [("I live in Porto.", "1"), ("I moved to Lisbon!", "2"), ("Bye!", "3")]:
     ...         _ = memory.write({"text": text, "speaker": "Ana", "source": session})
     ...     [record.text for record in opened.list(where={"kind": "fact"})]

@@ -63,7 +63,7 @@ class MemoryBank(Memory):
     -------
     >>> import remanence.store as store, tempfile, os
     >>> with store.open(os.path.join(tempfile.mkdtemp(), "memory.db"), encoder=None) as opened:
-    ...     memory = MemoryBank(recalls=1).on(opened)
+    ...     memory = MemoryBank(recalls=1).bind(opened)
     ...     ids = [memory.write({"text": text, "speaker": "Ana"})[0] for text in ("My dog is ill.", "The dog is well.")]
     ...     [opened.get(one).uses for one in ids]
     [1, 0]
@@ -159,9 +159,9 @@ class MemoryBank(Memory):
         portraits = [self._portrait(person, day, scope) for person in dict.fromkeys(turn.speaker for turn in day)]
         if summary:
             # First the turns whose words it repeats, then the others that it may have come from.
-            told = sorted(day, key=lambda turn: (turn.text not in summary, -turn.row))
+            stored = sorted(day, key=lambda turn: (turn.text not in summary, -turn.row))
             self.store.write(
-                summary, kind=_SUMMARY, scope=scope, said_at=day[-1].said_at, metadata={ROWS: rows_of(told)}
+                summary, kind=_SUMMARY, scope=scope, said_at=day[-1].said_at, metadata={ROWS: rows_of(stored)}
             )
         for person, old, text, rows in (one for one in portraits if one is not None):
             if old is None:

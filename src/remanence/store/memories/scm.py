@@ -59,7 +59,7 @@ class SCM(Memory):
     -------
     >>> import remanence.store as store, tempfile, os
     >>> with store.open(os.path.join(tempfile.mkdtemp(), "memory.db"), encoder=None) as opened:
-    ...     memory = SCM().on(opened)
+    ...     memory = SCM().bind(opened)
     ...     for text in ("The key is under the mat.", "Lunch was good."):
     ...         _ = memory.write({"text": text})
     ...     [hit.text for hit in memory.read("Where did I say that the key is?", 2)]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.store.record import Told
+from remanence.store.record import StoredVersion
 from remanence.store.retrieve.terms import Array, bm25, occurrences
 
 Rows = NDArray[np.int64]
@@ -25,7 +25,7 @@ class Candidates:
 
     Parameters
     ----------
-    told:
+    stored:
         The records.
     cosine:
         With the question's vector; 0 where a record has no vector yet.
@@ -38,18 +38,18 @@ class Candidates:
         not known to be near each other by at least `APART`.
     """
 
-    told: list[Told]
+    stored: list[StoredVersion]
     cosine: Array
     counts: Array
     rarity: Array
     place: Rows
 
     def __len__(self) -> int:
-        return len(self.told)
+        return len(self.stored)
 
     @property
     def rows(self) -> Rows:
-        return np.array([one.row for one in self.told], dtype=np.int64)
+        return np.array([one.row for one in self.stored], dtype=np.int64)
 
     @cached_property
     def pairs(self) -> tuple[Rows, Rows, Rows]:
@@ -69,12 +69,12 @@ class Candidates:
     @cached_property
     def bm25(self) -> Array:
         """Of each candidate, by lengths in characters."""
-        return bm25(self.counts, self.rarity, np.array([len(told.text) for told in self.told], dtype=np.float64))
+        return bm25(self.counts, self.rarity, np.array([len(stored.text) for stored in self.stored], dtype=np.float64))
 
     @cached_property
     def spoken(self) -> Array:
         """1 where somebody said it."""
-        return np.array([float(told.speaker is not None) for told in self.told])
+        return np.array([float(stored.speaker is not None) for stored in self.stored])
 
     @cached_property
     def asking(self) -> Array:
@@ -82,8 +82,8 @@ class Candidates:
         # what was shown with it stands in brackets
         return np.array(
             [
-                float(told.speaker is not None and told.text.partition(" [")[0].rstrip(" \"'”’)!.").endswith("?"))
-                for told in self.told
+                float(stored.speaker is not None and stored.text.partition(" [")[0].rstrip(" \"'”’)!.").endswith("?"))
+                for stored in self.stored
             ]
         )
 
@@ -104,16 +104,16 @@ class Candidates:
         found = [np.bincount(other, row[one] * weights, len(self)) for row in rows]
         return np.array(found, dtype=np.float64).reshape(values.shape)
 
-    def also(self, told: list[Told], cosine: Array, asked: tuple[str, ...]) -> Candidates:
+    def also(self, stored: list[StoredVersion], cosine: Array, asked: tuple[str, ...]) -> Candidates:
         """These and further records, in the same order of terms; who stands where is to be said anew."""
-        if not told:
+        if not stored:
             return self
         return Candidates(
-            self.told + told,
+            self.stored + stored,
             np.concatenate([self.cosine, cosine]),
-            np.concatenate([self.counts, occurrences(asked, [one.text for one in told])], axis=1),
+            np.concatenate([self.counts, occurrences(asked, [one.text for one in stored])], axis=1),
             self.rarity,
-            np.arange(len(self) + len(told), dtype=np.int64) * APART,
+            np.arange(len(self) + len(stored), dtype=np.int64) * APART,
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from remanence.store.record import Told
+from remanence.store.record import StoredVersion
 from remanence.store.retrieve.candidates import Candidates
 from remanence.store.retrieve.query import Query
 from remanence.store.retrieve.temporal import Period
@@ -61,7 +61,7 @@ def meaning_near(query: Query, candidates: Candidates) -> Array:
 
 def speaker(query: Query, candidates: Candidates) -> Array:
     """1 where the question names who spoke."""
-    return np.array([float(told.speaker in query.speakers) for told in candidates.told])
+    return np.array([float(stored.speaker in query.speakers) for stored in candidates.stored])
 
 
 def replies(query: Query, candidates: Candidates) -> Array:
@@ -78,7 +78,7 @@ def tells_time(query: Query, candidates: Candidates) -> Array:
     """1 where the question asks for a time and the candidate says one."""
     if not query.asks_time:
         return np.zeros(len(candidates))
-    tells = (not _TIMES.isdisjoint(words(told.text)) or _YEAR.search(told.text) for told in candidates.told)
+    tells = (not _TIMES.isdisjoint(words(stored.text)) or _YEAR.search(stored.text) for stored in candidates.stored)
     return np.array([float(bool(one)) for one in tells])
 
 
@@ -87,21 +87,21 @@ def time(query: Query, candidates: Candidates) -> Array:
     later: things are told after they happen. 0 for a record without a time."""
     if query.period is None:
         return np.zeros(len(candidates))
-    return np.array([_in_time(told, query.period) for told in candidates.told])
+    return np.array([_in_time(stored, query.period) for stored in candidates.stored])
 
 
-def _in_time(told: Told, period: Period) -> float:
-    ends = told.valid_to if told.closed_to is None else told.closed_to
-    if (told.valid_from is not None or ends is not None) and period.overlaps(told.valid_from, ends):
+def _in_time(stored: StoredVersion, period: Period) -> float:
+    ends = stored.valid_to if stored.closed_to is None else stored.closed_to
+    if (stored.valid_from is not None or ends is not None) and period.overlaps(stored.valid_from, ends):
         return 1.0
-    if told.said_at is None:
+    if stored.said_at is None:
         return 0.0
-    if period.holds(told.said_at):
+    if period.holds(stored.said_at):
         return 1.0
-    if period.end is None or told.said_at < period.end:
+    if period.end is None or stored.said_at < period.end:
         return 0.0
     length = 0 if period.start is None else period.end - period.start
-    return math.exp(-(told.said_at - period.end) / (TOLD_WITHIN + length))
+    return math.exp(-(stored.said_at - period.end) / (TOLD_WITHIN + length))
 
 
 def _covered(candidates: Candidates, scale: float) -> Array:

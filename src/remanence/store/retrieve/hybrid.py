@@ -73,16 +73,16 @@ def _with(
     cosines: dict[int, float],
 ) -> Candidates:
     """These and further rows; `cosines` are those that a search has told already."""
-    told = database.told(rows)
+    stored = database.stored(rows)
     if space is not None and vector is not None:
-        missing = np.array(sorted({one.row for one in told} - cosines.keys()), dtype=np.int64)
+        missing = np.array(sorted({one.row for one in stored} - cosines.keys()), dtype=np.int64)
         held, vectors = database.vectors(space, missing)
         cosines = cosines | dict(zip(held.tolist(), (vectors @ vector).tolist(), strict=True))
-    return found.also(told, np.array([cosines.get(one.row, 0.0) for one in told]), query.terms)
+    return found.also(stored, np.array([cosines.get(one.row, 0.0) for one in stored]), query.terms)
 
 
 def _anchors(query: Query, found: Candidates) -> Rows:
     """The rows of those that can have neighbours (they were said, or have a source), best first."""
     order = np.argsort(-total(contributions(query, found, FIRST), len(found)), kind="stable")
-    stand = [found.told[place] for place in order.tolist()]
+    stand = [found.stored[place] for place in order.tolist()]
     return np.array([one.row for one in stand if one.speaker is not None or one.source is not None], dtype=np.int64)

@@ -18,12 +18,12 @@ def recency(candidates: Candidates, now: int, days: float) -> Array:
     Park, O'Brien, Cai, Morris, Liang, Bernstein: Generative Agents: Interactive Simulacra of Human Behavior,
     2023, arXiv 2304.03442 (an exponential decay since the last use; here since it was said).
     """
-    said = [told.recorded_at if told.said_at is None else told.said_at for told in candidates.told]
+    said = [stored.recorded_at if stored.said_at is None else stored.said_at for stored in candidates.stored]
     age = np.maximum(now - np.array(said, dtype=np.float64), 0.0) / _DAY
     return np.asarray(0.5 ** (age / days))
 
 
 def strength(candidates: Candidates) -> Array:
     """The records' strength as a share of itself and 1, so that 1, which all have at first, counts one half."""
-    held = np.array([told.strength for told in candidates.told], dtype=np.float64)
+    held = np.array([stored.strength for stored in candidates.stored], dtype=np.float64)
     return np.asarray(held / (held + 1))

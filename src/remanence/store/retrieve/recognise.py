@@ -13,7 +13,7 @@ from remanence.store.retrieve.extract import FUNCTION, Triple, phrase, triples
 if TYPE_CHECKING:
     from remanence.store.database.base import Database
     from remanence.store.language.model import LanguageModel
-    from remanence.store.record import Told
+    from remanence.store.record import StoredVersion
 
 
 class FactReader(Protocol):
@@ -113,11 +113,11 @@ def note_source(database: Database, source: str) -> None:
         database.set_setting(_SETTING, json.dumps([*known, source]))
 
 
-def facts_told(told: Told, source: str) -> list[Triple]:
+def facts_of(stored: StoredVersion, source: str) -> list[Triple]:
     """The facts of a record from a source; what is not three texts in its metadata is left out."""
     if source == RULES:
-        return ByRules().facts(told.text, told.speaker)
-    found = json.loads(told.metadata).get(source)
+        return ByRules().facts(stored.text, stored.speaker)
+    found = json.loads(stored.metadata).get(source)
     return [
         (one[0], one[1], one[2])
         for one in (found if isinstance(found, list) else [])

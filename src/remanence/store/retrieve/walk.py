@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remanence.store.database.base import Database
-from remanence.store.record import Link, Told
+from remanence.store.record import Link, StoredVersion
 from remanence.store.retrieve.extract import FUNCTION, mentions, phrase, sentences, titled
 from remanence.store.retrieve.graph import named_in
 from remanence.store.retrieve.pagerank import walk_by_part
@@ -37,8 +37,13 @@ _LONGEST = 20_000
 
 
 def walk(
-    database: Database, question: str, told: Sequence[Told], scores: Array, wanted: Filter, damping: float = 0.5
-) -> tuple[list[Told], dict[str, Array]]:
+    database: Database,
+    question: str,
+    stored: Sequence[StoredVersion],
+    scores: Array,
+    wanted: Filter,
+    damping: float = 0.5,
+) -> tuple[list[StoredVersion], dict[str, Array]]:
     """Records reached from a question, and how often a walker comes by each, by where its way began.
 
     Parameters
@@ -47,14 +52,14 @@ def walk(
         Where to look, and what may be found at all.
     question:
         The names in it are seeds.
-    told, scores:
+    stored, scores:
         What was found for it, and how well (records,): seeds too.
     damping:
         The probability to walk on rather than home.
 
     Returns
     -------
-    told, parts
+    stored, parts
         The records of the graph, and their mass from ``names`` and from ``passages``, which add up to the score.
 
     References
@@ -67,13 +72,13 @@ def walk(
     if not len(best):
         return [], {}
     low, high = scores[best[-1]], scores[best[0]]
-    graph.add([told[place] for place in best])
+    graph.add([stored[place] for place in best])
     seeds = _FOUND * ((scores[best] - low) / (high - low) if high > low else np.ones(len(best)))
     graph.links = _links(database, graph, wanted)
     first = sum(graph.walked(seeds, damping).values(), np.zeros(graph.nodes))
     _grow(database, graph, first[: len(graph.names)], wanted)
     walked = graph.walked(seeds, damping)
-    return graph.told, {name: part[len(graph.names) :] for name, part in walked.items()}
+    return graph.stored, {name: part[len(graph.names) :] for name, part in walked.items()}
 
 
 class _Graph:
@@ -81,7 +86,7 @@ class _Graph:
 
     def __init__(self, question: str) -> None:
         self.question = question
-        self.told: list[Told] = []
+        self.stored: list[StoredVersion] = []
         self.names: dict[str, int] = {}
         self.links: list[Link] = []
         self._edges: list[tuple[int, int]] = []
@@ -89,18 +94,18 @@ class _Graph:
 
     @property
     def nodes(self) -> int:
-        return len(self.names) + len(self.told)
+        return len(self.names) + len(self.stored)
 
-    def add(self, told: Iterable[Told], mentioned: str | None = None) -> None:
+    def add(self, stored: Iterable[StoredVersion], mentioned: str | None = None) -> None:
         """Add records that are new; where a name is given, only those that mention it."""
-        for one in told:
+        for one in stored:
             text = one.text[:_LONGEST]
             if one.row in self._rows or (mentioned and f" {mentioned} " not in f" {phrase(text)} "):
                 continue
             names = dict.fromkeys([*names_of(text), *([mentioned] if mentioned else [])])
             self._rows.add(one.row)
-            self._edges += [(len(self.told), self.names.setdefault(name, len(self.names))) for name in names]
-            self.told.append(one)
+            self._edges += [(len(self.stored), self.names.setdefault(name, len(self.names))) for name in names]
+            self.stored.append(one)
 
     def walked(self, found: Array, damping: float) -> dict[str, Array]:
         """The mass of names, then records, by where the way began; `found` are seeds of the first records."""
@@ -109,7 +114,7 @@ class _Graph:
         names, nodes = len(self.names), self.nodes
         edges = np.array(self._edges, dtype=np.int64).reshape(-1, 2)
         spread = np.bincount(edges[:, 1], minlength=names)
-        place = {one.id: names + number for number, one in enumerate(self.told)}
+        place = {one.id: names + number for number, one in enumerate(self.stored)}
         linked = [
             (place[one.source], place[one.target], abs(one.weight))
             for one in self.links
@@ -145,10 +150,10 @@ def names_of(text: str) -> list[str]:
 
 def _links(database: Database, graph: _Graph, wanted: Filter) -> list[Link]:
     """The links of the best records; what they lead to joins the graph."""
-    ids = [one.id for one in graph.told[:LINKED]]
+    ids = [one.id for one in graph.stored[:LINKED]]
     links = database.links(ids)
     if links:
-        known = {one.id for one in graph.told}
+        known = {one.id for one in graph.stored}
         further = dict.fromkeys(end for one in links for end in (one.source, one.target) if end not in known)
         beyond = database.current(list(further)[: LINKED * MENTIONS])
         rows = np.array(sorted(one.row for one in beyond), dtype=np.int64)
@@ -170,4 +175,4 @@ def _grow(database: Database, graph: _Graph, mass: Array, wanted: Filter) -> Non
         held = [count for count in counts if count]
         if held and min(held) <= COMMON:
             rows = database.words(affordable(terms, counts, COMMON), MENTIONS, wanted)[0]
-            graph.add(database.told(rows), name)
+            graph.add(database.stored(rows), name)

@@ -1,4 +1,4 @@
-"""Twins of a store's methods for ``async`` code: the same work in a thread, so that an event loop goes on."""
+"""A store's methods once more, for ``async`` code: the same work in a thread, so that an event loop goes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 
-class Twins:
+class AsyncMixin:
     """``awrite`` does what ``write`` does, and so on; arguments and results are those of the method named."""
 
     async def _in_thread(self, name: str, *given: Any, **named: Any) -> Any:

@@ -9,18 +9,18 @@ from typing import TypeVar
 from remanence.store.language.model import LanguageModel
 from remanence.store.language.tasks import (
     Answer,
-    Chosen,
-    Decision,
+    ChoiceAnswer,
     Fact,
-    Facts,
+    FactsAnswer,
     Lesson,
-    Lessons,
-    Note,
+    LessonsAnswer,
+    NoteAnnotation,
     Operation,
-    Score,
-    Sentence,
-    Verdict,
-    Words,
+    OperationAnswer,
+    ScoreAnswer,
+    SentenceAnswer,
+    WordsAnswer,
+    YesNoAnswer,
 )
 
 Typed = TypeVar("Typed", bound=Answer)
@@ -32,7 +32,7 @@ FRAME = (
 )
 
 
-class Asking:
+class LLMClient:
     """A `Language` whose tasks a language model does.
 
     Recorded text is sent as the strings of a JSON document, whose quoting it cannot leave, apart from the
@@ -41,7 +41,7 @@ class Asking:
 
     Example
     -------
-    >>> Asking(LanguageModel("llama3", base_url="http://localhost:11434/v1")).name
+    >>> LLMClient(LanguageModel("llama3", base_url="http://localhost:11434/v1")).name
     'llama3'
     """
 
@@ -60,28 +60,28 @@ class Asking:
 
     def keywords(self, text: str, most: int = 8) -> list[str]:
         task = f"Name up to {most} words or names of `text` that somebody would search it by, the most telling first."
-        return self._ask(Words, task, text=text).words[:most]
+        return self._ask(WordsAnswer, task, text=text).words[:most]
 
     def tags(self, text: str, most: int = 5) -> list[str]:
         task = f"Name up to {most} broad subjects that `text` belongs to (such as family, work, health), in lower case."
-        return [word.lower() for word in self._ask(Words, task, text=text).words[:most]]
+        return [word.lower() for word in self._ask(WordsAnswer, task, text=text).words[:most]]
 
     def context(self, text: str) -> str:
         return self._ask(
-            Sentence, "Say in one sentence what `text` is about and for whom it matters.", text=text
+            SentenceAnswer, "Say in one sentence what `text` is about and for whom it matters.", text=text
         ).sentence
 
     def summary(self, texts: Sequence[str], sentences: int = 3) -> str:
         if not texts:
             return ""
         task = f"Sum `texts` up in at most {sentences} sentences; keep names, dates and numbers."
-        return self._ask(Sentence, task, texts=list(texts)).sentence
+        return self._ask(SentenceAnswer, task, texts=list(texts)).sentence
 
     def portrait(self, texts: Sequence[str], person: str) -> str:
         if not texts:
             return ""
         task = "Describe in a few sentences the character, the moods and the interests that `person` shows in `texts`."
-        return self._ask(Sentence, task, texts=list(texts), person=person).sentence
+        return self._ask(SentenceAnswer, task, texts=list(texts), person=person).sentence
 
     def facts(self, text: str, speaker: str | None = None) -> list[Fact]:
         task = (
@@ -90,7 +90,7 @@ class Asking:
             "`speaker`. A statement that something is not so, or is so no longer, is `negated`. Leave out questions, "
             "greetings and small talk; the list may be empty."
         )
-        return self._ask(Facts, task, text=text, speaker=speaker or "the speaker").facts
+        return self._ask(FactsAnswer, task, text=text, speaker=speaker or "the speaker").facts
 
     def relation(self, old: str, new: str) -> Operation:
         task = (
@@ -99,23 +99,23 @@ class Asking:
             "it; `delete` if `new` only says that what `old` tells is over or settled, so that neither is worth "
             "keeping; `append` if both are worth keeping, as for unrelated statements."
         )
-        return self._ask(Decision, task, old=old, new=new).operation
+        return self._ask(OperationAnswer, task, old=old, new=new).operation
 
     def merge(self, texts: Sequence[str]) -> str:
         if len(texts) < 2:
             return texts[0] if texts else ""
         task = "Write one short text that says all that `texts` say, once; where they disagree the later one is right."
-        return self._ask(Sentence, task, texts=list(texts)).sentence
+        return self._ask(SentenceAnswer, task, texts=list(texts)).sentence
 
     def importance(self, text: str) -> float:
         task = (
             "Rate how much it will matter later to remember `text`: 1 for small talk and everyday chores, "
             "10 for what changes a life."
         )
-        return self._ask(Score, task, text=text).score / 10
+        return self._ask(ScoreAnswer, task, text=text).score / 10
 
     def same_event(self, a: str, b: str) -> bool:
-        return self._ask(Verdict, "Do `a` and `b` tell of the same happening?", a=a, b=b).yes
+        return self._ask(YesNoAnswer, "Do `a` and `b` tell of the same happening?", a=a, b=b).yes
 
     def related(self, text: str, others: Sequence[str]) -> list[int]:
         if not others:
@@ -124,29 +124,29 @@ class Asking:
             "Which of the numbered `others` belong with `text`, so that whoever needs one should see the other too? "
             "Give their numbers; there may be none."
         )
-        numbers = self._ask(Chosen, task, text=text, others=dict(enumerate(others))).numbers
+        numbers = self._ask(ChoiceAnswer, task, text=text, others=dict(enumerate(others))).numbers
         return sorted({number for number in numbers if number < len(others)})
 
-    def rewrite(self, old: Note, text: str, news: Sequence[str]) -> Note:
+    def rewrite(self, old: NoteAnnotation, text: str, news: Sequence[str]) -> NoteAnnotation:
         if not news:
             return old
         task = (
             "`old` is the context (one sentence) and the tags of the note `text`. In the light of `news`, which were "
             "learned later, give context and tags as they should be now; leave them as they are where nothing changed."
         )
-        return self._ask(Note, task, old=old.model_dump(), text=text, news=list(news))
+        return self._ask(NoteAnnotation, task, old=old.model_dump(), text=text, news=list(news))
 
     def needs_memory(self, question: str) -> bool:
         task = "Does answering `question` need something that was said in an earlier conversation?"
-        return self._ask(Verdict, task, question=question).yes
+        return self._ask(YesNoAnswer, task, question=question).yes
 
     def suffices(self, question: str, summary: str) -> bool:
         task = "Can `question` be answered from `summary` alone, without the full text behind it?"
-        return self._ask(Verdict, task, question=question, summary=summary).yes
+        return self._ask(YesNoAnswer, task, question=question, summary=summary).yes
 
     def lessons(self, story: str, succeeded: bool) -> list[Lesson]:
         task = (
             "`story` is an attempt at a task; `succeeded` says how it ended. List what it teaches for later attempts: "
             "`when` it applies, and what to `do` (or avoid) then. The list may be empty."
         )
-        return self._ask(Lessons, task, story=story, succeeded=succeeded).lessons
+        return self._ask(LessonsAnswer, task, story=story, succeeded=succeeded).lessons

@@ -36,7 +36,7 @@ SPEAKERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RetrievalSettings:
     """What can be set for one reading; the defaults serve.
 
     Parameters
@@ -75,16 +75,16 @@ class Settings:
                 raise UsageError(f"{name} is {value!r}, expected a number from {low:g} to {high:g}")
 
 
-def settings_of(options: dict[str, Any]) -> Settings:
+def settings_of(options: dict[str, Any]) -> RetrievalSettings:
     """The settings that a reader was given by name."""
-    known = [field.name for field in fields(Settings)]
+    known = [field.name for field in fields(RetrievalSettings)]
     for name in options:
         if name not in known:
             raise UsageError(f"reading has no setting {name!r}: {nearest(name, known)}")
-    return Settings(**options)
+    return RetrievalSettings(**options)
 
 
-class Reader:
+class Retriever:
     """Reads one store.
 
     Parameters
@@ -123,19 +123,19 @@ class Reader:
             parts["recency"] = settings.recency * recency(found, now, settings.recency_days)
         if settings.strength:
             parts["strength"] = settings.strength * strength(found)
-        score, told = total(parts, len(found)), found.told
+        score, stored = total(parts, len(found)), found.stored
         if mode == "graph":
-            told, parts = walk(self.database, question, told, score, wanted)
-            score = total(parts, len(told))
+            stored, parts = walk(self.database, question, stored, score, wanted)
+            score = total(parts, len(stored))
         best = np.argsort(-score, kind="stable")[:k]
         if settings.diversity and space is not None:
             best = np.argsort(-score, kind="stable")[:each]
-            vectors = self._vectors(space, np.array([told[place].row for place in best.tolist()], dtype=np.int64))
+            vectors = self._vectors(space, np.array([stored[place].row for place in best.tolist()], dtype=np.int64))
             best = best[maximal_marginal_relevance(score[best], vectors, k, settings.diversity)]
         return Hits(
             (
                 Hit(
-                    told[place].record(),
+                    stored[place].record(),
                     float(score[place]),
                     {name: float(part[place]) for name, part in parts.items() if part[place]} if explain else {},
                 )
@@ -150,8 +150,8 @@ class Reader:
         space, vector = self._vector(asked.meaning, wanted)
         found = gather(self.database, asked, wanted, space, vector, anchors=0)
         score = total(contributions(asked, found, FIRST), len(found))
-        told = [found.told[place] for place in np.argsort(-score, kind="stable")[:1].tolist()]
-        return around(told[0].said_at, happened.relation) if told and told[0].said_at is not None else None
+        stored = [found.stored[place] for place in np.argsort(-score, kind="stable")[:1].tolist()]
+        return around(stored[0].said_at, happened.relation) if stored and stored[0].said_at is not None else None
 
     def _vector(self, question: str, wanted: Filter) -> tuple[Space | None, Vectors | None]:
         """The question's vector, after a bounded number of texts that still lack theirs got them."""

@@ -9,12 +9,12 @@ from pydantic import Field
 from remanence.hyperparameters import hyperparameters, validated
 
 
-class Reading:
+class ReaderSettings:
     """The settings that every text memory has where answers are texts.
 
     Example
     -------
-    >>> Reading(records=2).records
+    >>> ReaderSettings(records=2).records
     2
     """
 
@@ -28,13 +28,13 @@ class Reading:
         self.language_model, self.records = language_model, records
 
 
-def parted(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of a memory, and those of its reading.
 
-    >>> parted({"records": 2, "link": False})
+    >>> split_settings({"records": 2, "link": False})
     ({'link': False}, {'records': 2})
     """
-    own = {known.name for known in hyperparameters(Reading)}
+    own = {known.name for known in hyperparameters(ReaderSettings)}
     return (
         {name: value for name, value in settings.items() if name not in own},
         {name: value for name, value in settings.items() if name in own},

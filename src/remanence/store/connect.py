@@ -147,4 +147,4 @@ def memory(name: str, store: Store | str | os.PathLike[str], **settings: Any) ->
         raise UsageError(f"there is no text memory {name!r}: {nearest(name, known)}")
     made: Memory = known[name].factory(**settings)
     place = store if isinstance(store, Store) else open(store)
-    return made.on(place, place.language)
+    return made.bind(place, place.language)

@@ -15,7 +15,7 @@ _known: dict[tuple[str, str], NDArray[np.float32]] = {}
 _MOST = 50_000
 
 
-class OneByOne:
+class UnbatchedEncoder:
     """Texts alone, not in batches, where the same bits are wanted whatever was encoded beside them.
 
     The learners of a process share one encoder and what it has encoded.
