@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bench import store_index
 from remanence.store.index import clusters
-from remanence.store.index.codes import Best, quantise
+from remanence.store.index.codes import TopK, quantise
 from remanence.store.index.spann import Postings, Spann
 
 RESULTS = Path(__file__).with_name("spann.json")
@@ -90,7 +90,7 @@ def cost(
 ) -> dict[str, float]:
     lists, entries, right = [], [], 0
     for query, code, known in zip(queries, quantise(queries)[0], truth, strict=True):
-        best = Best(store_index.CANDIDATES)
+        best = TopK(store_index.CANDIDATES)
         read = spann.search(postings, code, best)
         lists.append(read.lists)
         entries.append(read.entries)

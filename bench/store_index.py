@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.store.index import ordered
+from remanence.store.index import ivf
 from remanence.store.index.dense import DenseIndex
 
 ROOT = Path(__file__).parents[1]
@@ -360,7 +360,7 @@ def page(results: list[dict[str, Any]]) -> str:
             (one, case)
             for one in some
             for case in one["cases"]
-            if case.get("probes") == ordered.PROBES and one["kind"] == "lists"
+            if case.get("probes") == ivf.PROBES and one["kind"] == "lists"
         ]
         for result, case in shown:
             setting = ", ".join(f"{k} {v}" for k, v in case.items() if k not in ("processor_ms", "clock_ms", "recall"))

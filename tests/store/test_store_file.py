@@ -11,7 +11,8 @@ import pytest
 
 import remanence.store as stores
 from remanence.errors import RemanenceError, StateError, UsageError
-from remanence.store.database import care, schema
+from remanence.store.database import care, schema, sidecar
+from remanence.store.index import dense
 
 
 @pytest.fixture
@@ -245,6 +246,25 @@ def test_an_open_store_is_neither_exported_over_nor_imported_from(path, opened):
 
 
 def test_a_store_that_may_not_be_written_says_so(path, opened):
-    error = opened.database._told_error(sqlite3.OperationalError("attempt to write a readonly database"))
+    error = opened.database._user_error(sqlite3.OperationalError("attempt to write a readonly database"))
     assert isinstance(error, StateError)
     assert "the right to be written" in str(error)
+
+
+# The index beside it
+
+
+def test_an_index_that_was_called_lists_is_opened_and_searched(path, word_encoder, monkeypatch):
+    monkeypatch.setattr(sidecar, "APPROXIMATE_FROM", 1)
+    monkeypatch.setattr(dense, "APPROXIMATE_FROM", 1)
+    with stores.open(path, encoder=word_encoder(), index="lists", background=False) as store:
+        store.write_many([f"fact {number} about {'cats' if number % 2 else 'dogs'}" for number in range(60)], wait=True)
+        assert store.optimize() and not store.optimize()
+        before = store.read("fact 7 about cats", mode="dense")
+    with stores.open(path, encoder=word_encoder(), background=False) as store:
+        assert not store.optimize()  # the codes stand cluster by cluster already
+        assert [hit.text for hit in store.read("fact 7 about cats", mode="dense")] == [hit.text for hit in before]
+
+
+def test_an_index_of_no_known_name_is_refused(path):
+    in_one_sentence(UsageError, "choose one of ivf, spann", stores.open, path, encoder=None, index="hnsw")

@@ -318,7 +318,7 @@ def doctor(
     with opened(file) as store:
         wrong = list(store.check(repair=not check))
         if not check:
-            store.settle()
+            store.optimize()
     print(json.dumps(wrong) if as_json else "\n".join(wrong) or "all is well")
     if wrong and check:
         raise typer.Exit(1)

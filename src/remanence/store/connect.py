@@ -22,7 +22,7 @@ def open(
     *,
     encoder: str | Encoder | None = "auto",
     precision: str = "float32",
-    index: str = "lists",
+    index: str = "ivf",
     language: str | Language | None = None,
     background: bool = True,
     create: bool = True,
@@ -39,7 +39,7 @@ def open(
     precision:
         How vectors of a new store are kept, ``float32`` or ``float16``.
     index:
-        How the vectors of a large store in a file are searched: ``lists`` or ``spann``.
+        How the vectors of a large store in a file are searched: ``ivf`` or ``spann``.
     language:
         What consolidation asks for summaries and facts: the name of a model behind an OpenAI-compatible endpoint
         (its address and key from OPENAI_BASE_URL and OPENAI_API_KEY), or None for rules.
@@ -78,7 +78,7 @@ def open(
         raise
 
 
-def database_of(address: str | os.PathLike[str], create: bool, index: str = "lists") -> Database:
+def database_of(address: str | os.PathLike[str], create: bool, index: str = "ivf") -> Database:
     """The database at an address."""
     text = os.fspath(address)
     if not isinstance(text, str) or not text:

@@ -166,7 +166,7 @@ class Encoding:
                 while not stop.is_set() and self.encode_queued(limit=_BATCH):
                     pass
                 if not stop.is_set():
-                    self.database.settle()
+                    self.database.optimize()
             except Exception as error:
                 # The queue keeps what failed; the next reading meets the same error and shows it
                 self.failed = error

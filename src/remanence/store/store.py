@@ -452,9 +452,9 @@ class Store(AsyncMixin):
         """What is wrong, a sentence each, mended where `repair`; empty when all is well."""
         return self.database.check(repair)
 
-    def settle(self, *, progress: Progress | None = None) -> bool:
+    def optimize(self, *, progress: Progress | None = None) -> bool:
         """Slow upkeep that reading gains from, the approximate index of a large store; whether there was any to do."""
-        return self.database.settle(progress)
+        return self.database.optimize(progress)
 
     def statistics(self) -> dict[str, Any]:
         """Counts and bytes."""

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from remanence.errors import MissingExtra, UsageError
 from remanence.store.index import codes as module
-from remanence.store.index.codes import Best, gather, inverse_lengths, products, quantise, scan
+from remanence.store.index.codes import TopK, gather, inverse_lengths, products, quantise, scan
 
 
 def brute(codes, lengths, query, k, allowed=None):
@@ -29,7 +29,7 @@ def test_exact_search_is_brute_force_over_the_codes(data, n, dimension, k, queri
     lengths = inverse_lengths(codes)
     asked = data.draw(hnp.arrays(np.int8, (queries, dimension), elements=st.integers(-127, 127)))
     allowed = data.draw(st.none() | hnp.arrays(np.bool_, (n,)))
-    best = [Best(k) for _ in asked]
+    best = [TopK(k) for _ in asked]
     scan(codes, lengths, asked, best, allowed=allowed)
     for query, one in zip(asked, best, strict=True):
         places, scores = one.ordered()
@@ -49,7 +49,7 @@ def test_many_blocks_give_what_one_block_gives(monkeypatch, queries):
     monkeypatch.setattr(module, "TOGETHER", 2)
     some = np.sort(rng.choice(997, 300, replace=False))
     picked = np.isin(np.arange(997), some)
-    everything, few = [Best(50) for _ in asked], [Best(50) for _ in asked]
+    everything, few = [TopK(50) for _ in asked], [TopK(50) for _ in asked]
     scan(codes, lengths, asked, everything)
     gather(codes, lengths, some, asked, few)
     for query, all_of_them, of_some in zip(asked, everything, few, strict=True):
@@ -60,7 +60,7 @@ def test_many_blocks_give_what_one_block_gives(monkeypatch, queries):
 def test_empty_places_do_not_displace_rows_that_point_away():
     codes = np.zeros((10, 4), dtype=np.int8)
     codes[3], codes[7] = [-127, 0, 0, 0], [-127, 127, 0, 0]
-    best = [Best(5)]
+    best = [TopK(5)]
     scan(codes, inverse_lengths(codes), np.array([[127, 0, 0, 0]], dtype=np.int8), best)
     assert best[0].ordered()[0].tolist() == [7, 3]
 
@@ -106,7 +106,7 @@ def test_no_vectors_are_no_codes():
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     module._kernels.cache_clear()
     monkeypatch.setitem(sys.modules, "numkong", None)
-    with pytest.raises(MissingExtra, match=r"remanence\[store\]"):
+    with pytest.raises(MissingExtra, match=r"remanence-memory\[store\]"):
         products(np.ones((2, 4), dtype=np.int8), np.ones((1, 4), dtype=np.int8))
     monkeypatch.undo()
     assert products(np.ones((2, 4), dtype=np.int8), np.ones((1, 4), dtype=np.int8)).tolist() == [[4, 4]]

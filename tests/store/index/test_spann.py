@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from remanence.store.index.clusters import centroids_of
-from remanence.store.index.codes import Best, quantise
+from remanence.store.index.codes import TopK, quantise
 from remanence.store.index.dense import DenseIndex
 from remanence.store.index.spann import Spann, balanced
 
@@ -104,7 +104,7 @@ def test_a_query_reads_the_lists_that_are_nearly_as_close_as_the_closest(pruning
         near = np.argsort(distance)[:12]
         expected = sorted(near[distance[near] <= (1 + pruning) * distance.min() + 1e-9].tolist())
         assert spann.lists(postings, query).tolist() == expected
-        best = Best(5)
+        best = TopK(5)
         read = spann.search(postings, query, best)
         assert read.lists == len(expected)
         assert read.entries == np.diff(postings.starts)[expected].sum()
@@ -120,7 +120,7 @@ def test_replicas_raise_recall_at_equal_lists():
         postings = spann.build(np.arange(1, 4001), codes, lengths)
         found = 0
         for query, code in zip(vectors[:150], codes[:150], strict=True):
-            best = Best(10)
+            best = TopK(10)
             spann.search(postings, code, best)
             found += len(np.intersect1d(best.places, np.argsort(-(vectors @ query))[:10] + 1))
         recall.append(found / 1500)
@@ -130,7 +130,7 @@ def test_replicas_raise_recall_at_equal_lists():
 def test_all_lists_are_an_exact_search():
     spann, postings, codes, lengths = built(800, probes=10_000, pruning=None)
     for query in quantise(bunches(10, seed=4))[0]:
-        best = Best(15)
+        best = TopK(15)
         spann.search(postings, query, best)
         scores = (codes.astype(np.int64) @ query.astype(np.int64)).astype(np.float32) * lengths
         assert best.ordered()[0].tolist() == (np.argsort(-scores, kind="stable")[:15] + 1).tolist()

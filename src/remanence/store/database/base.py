@@ -218,7 +218,7 @@ class Database(ABC):
     def statistics(self) -> dict[str, Any]:
         """Counts and bytes: records, versions, links, scopes, queued, bytes on disk by part."""
 
-    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
+    def optimize(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Slow upkeep that searching gains from; whether there was any to do."""
         return False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remanence.store.database.descriptors import holding
-from remanence.store.database.forks import unforked
+from remanence.store.database.forks import hold_forks
 from remanence.store.record import Removal
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def check(database: SqliteDatabase, repair: bool) -> list[str]:
                 f"a page of the database is damaged ({line}): restore an intact copy or export what can be read"
             )
     try:
-        with unforked():
+        with hold_forks():
             database.connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     except sqlite3.DatabaseError as error:
         if "malformed" not in str(error):
-            raise database._told_error(error) from None
+            raise database._user_error(error) from None
         wrong.append(
             "the full-text index disagrees with the texts" + (": rebuilt" if repair else ": run doctor to rebuild it")
         )

@@ -33,14 +33,14 @@ _inside = 0
 _forking = False
 
 
-def closes(database: Closing) -> None:
+def close_before_fork(database: Closing) -> None:
     """Let a database's connections be closed before every fork."""
     with _gate:
         _databases.add(database)
 
 
 @contextmanager
-def unforked() -> Iterator[None]:
+def hold_forks() -> Iterator[None]:
     """No other thread forks the process during the block."""
     global _inside
     with _gate:

@@ -170,7 +170,7 @@ class PostgresDatabase(SqlDatabase):
             except psycopg.Error as error:
                 alone = not getattr(self._local, "depth", 0)
                 if not (alone and attempt + 1 < _ATTEMPTS and _passing(error, connection)):
-                    raise self._told_error(error, connection) from None
+                    raise self._user_error(error, connection) from None
         raise self._lost()
 
     def _run_many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
@@ -183,9 +183,9 @@ class PostgresDatabase(SqlDatabase):
             with connection.cursor() as cursor:
                 cursor.executemany(translated(statement), listed)
         except psycopg.Error as error:
-            raise self._told_error(error, connection) from None
+            raise self._user_error(error, connection) from None
 
-    def _told_error(self, error: psycopg.Error, connection: Connection) -> Exception:
+    def _user_error(self, error: psycopg.Error, connection: Connection) -> Exception:
         if isinstance(error, psycopg.errors.LockNotAvailable):
             return StateError(
                 f"another process has been writing to {self.name} for more than {PATIENCE} seconds: try again later"
@@ -311,7 +311,7 @@ class PostgresDatabase(SqlDatabase):
                 for row, told in zip(rows, versions, strict=True):
                     copy.write_row(self._columns(row, told, scopes))
         except psycopg.Error as error:
-            raise self._told_error(error, connection) from None
+            raise self._user_error(error, connection) from None
 
     def _queue(self, rows: Sequence[int]) -> None:
         for space in self.spaces():

@@ -25,7 +25,12 @@ REFINED = 40
 APPROXIMATE_FROM = 150_000
 """Vectors from which an approximate index pays; see docs/store-index.md for how that was measured."""
 
-INDEXES = ("lists", "spann")
+INDEXES = ("ivf", "spann")
+"""How the vectors of a large store may be searched: by an inverted file, or by SPANN's posting lists."""
+
+FORMER_NAMES = {"lists": "ivf"}
+"""What indexes were called before, and are still opened by."""
+
 _BLOCK = 20_000
 
 
@@ -44,7 +49,7 @@ class Sidecar:
 
     def search(self, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         """The nearest current versions that a filter admits, by their whole vectors."""
-        self.catch_up()
+        self.apply_log()
         rows = None if self._all(wanted) else self.database.matching(wanted)
         if rows is not None and not len(rows):
             return rows, np.zeros(0, dtype=np.float32)
@@ -79,12 +84,12 @@ class Sidecar:
                 "there, or run 'remanence store doctor'; the store itself is whole"
             ) from None
 
-    def catch_up(self) -> None:
+    def apply_log(self) -> None:
         """Take over what the database logged since the last time."""
         with self._usable():
-            self._catch_up()
+            self._apply_log()
 
-    def _catch_up(self) -> None:
+    def _apply_log(self) -> None:
         if self.index.stale or self.index.applied < self._cut():
             self.rebuild()
         while True:
@@ -136,9 +141,9 @@ class Sidecar:
             rows = np.fromiter((row for row, _ in found), dtype=np.int64, count=len(found))
             yield rows, self.database._vectors_out([vector for _, vector in found], self.space)
 
-    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
+    def optimize(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Put a large store's vectors in lists, or again where many were added since; whether there was any to do."""
-        self.catch_up()
+        self.apply_log()
         if len(self.index) < APPROXIMATE_FROM or self.index.approximate.state == "ready":
             return False
         told = None if progress is None else lambda what, share: progress(round(100 * share), 100)
@@ -148,7 +153,7 @@ class Sidecar:
     def purge(self) -> bool:
         """Let no file hold what was removed; whether that is done."""
         try:
-            self.catch_up()
+            self.apply_log()
             with self._usable():
                 return not self.index.purge()
         except StateError:
@@ -163,7 +168,7 @@ class Sidecar:
         with self._usable():
             stale = misplaced or self.index.stale
         if not stale:
-            self.catch_up()
+            self.apply_log()
             held = self.index.rows()
             wanted = np.fromiter(
                 (

@@ -23,9 +23,9 @@ from remanence.errors import StateError, UsageError
 from remanence.store.database import care, descriptors, schema
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound
-from remanence.store.database.forks import closes, unforked
+from remanence.store.database.forks import close_before_fork, hold_forks
 from remanence.store.database.shortlist import shortlist
-from remanence.store.database.sidecar import INDEXES, Sidecar
+from remanence.store.database.sidecar import FORMER_NAMES, INDEXES, Sidecar
 from remanence.store.database.sql import SqlDatabase
 from remanence.store.record import Removal
 from remanence.store.retrieve.terms import folded, stem
@@ -55,7 +55,7 @@ class SqliteDatabase(SqlDatabase):
     create:
         Whether a missing file is made.
     index:
-        How the vectors of a large store are searched: ``lists`` (by cluster, no bytes more) or ``spann``.
+        How the vectors of a large store are searched: ``ivf`` (by cluster, no bytes more) or ``spann``.
     durable:
         Whether a commit waits for the disk; False only where losing the file loses nothing.
 
@@ -68,8 +68,9 @@ class SqliteDatabase(SqlDatabase):
     dialect = "sqlite"
 
     def __init__(
-        self, path: str | os.PathLike[str], *, create: bool = True, index: str = "lists", durable: bool = True
+        self, path: str | os.PathLike[str], *, create: bool = True, index: str = "ivf", durable: bool = True
     ) -> None:
+        index = FORMER_NAMES.get(index, index)
         if index not in INDEXES:
             raise UsageError(f"there is no index {index!r} for vectors: choose one of {', '.join(INDEXES)}")
         self.index, self.durable = index, durable
@@ -90,11 +91,11 @@ class SqliteDatabase(SqlDatabase):
             if not self.path.parent.is_dir():
                 raise UsageError(f"the folder {self.path.parent} of the store does not exist: make it first")
         self._descriptor = self._keep_descriptor()
-        closes(self)
+        close_before_fork(self)
         try:
             if descriptors.beginning(self._descriptor, 16) not in (b"", b"SQLite format 3\x00"):
                 raise StateError(f"{self.path} is not a store: it is no SQLite file")
-            with unforked():
+            with hold_forks():
                 self._prepare()
             self.identity = self.setting("identity") or ""
         except BaseException:
@@ -155,7 +156,7 @@ class SqliteDatabase(SqlDatabase):
             made.execute("PRAGMA cache_size = -65536")
             made.create_function("lowered", 1, _lowered, deterministic=True)
         except sqlite3.DatabaseError as error:
-            raise self._told_error(error) from None
+            raise self._user_error(error) from None
         return made
 
     def _prepare(self) -> None:
@@ -174,7 +175,7 @@ class SqliteDatabase(SqlDatabase):
                         version = schema.VERSION
         except sqlite3.DatabaseError as error:
             self.close()
-            raise self._told_error(error) from None
+            raise self._user_error(error) from None
         if version > schema.VERSION:
             self.close()
             raise StateError(
@@ -218,19 +219,19 @@ class SqliteDatabase(SqlDatabase):
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
-            with unforked():
+            with hold_forks():
                 return self.connection.execute(statement, values).fetchall()
         except sqlite3.DatabaseError as error:
-            raise self._told_error(error) from None
+            raise self._user_error(error) from None
 
     def _run_many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
         try:
-            with unforked():
+            with hold_forks():
                 self.connection.executemany(statement, values)
         except sqlite3.DatabaseError as error:
-            raise self._told_error(error) from None
+            raise self._user_error(error) from None
 
-    def _told_error(self, error: sqlite3.DatabaseError) -> Exception:
+    def _user_error(self, error: sqlite3.DatabaseError) -> Exception:
         if "UNIQUE constraint failed: records.id" in str(error):
             return UsageError("the id of a record is taken: use revise to write a new version of that record")
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.InterfaceError):
@@ -267,7 +268,7 @@ class SqliteDatabase(SqlDatabase):
         if getattr(self._local, "depth", 0) and self._process == os.getpid():
             yield
             return
-        with unforked():
+        with hold_forks():
             yield from self._transaction()
 
     def _transaction(self) -> Iterator[None]:
@@ -410,8 +411,8 @@ class SqliteDatabase(SqlDatabase):
             made[space.number] = Sidecar(self, space)
         return made[space.number]
 
-    def settle(self, progress: Callable[[int, int], None] | None = None) -> bool:
-        done = [self._sidecar(space).settle(progress) for space in self.spaces()]
+    def optimize(self, progress: Callable[[int, int], None] | None = None) -> bool:
+        done = [self._sidecar(space).optimize(progress) for space in self.spaces()]
         return any(done)
 
     def purge_index(self) -> bool:

@@ -100,7 +100,7 @@ class Packed:
         return found
 
 
-class Best:
+class TopK:
     """The k best places for one query, of blocks offered one after another.
 
     Of equal scores the lower place stays.
@@ -148,7 +148,7 @@ def scan(
     codes: NDArray[np.int8],
     inverse: NDArray[np.float32],
     queries: NDArray[np.int8],
-    best: list[Best],
+    best: list[TopK],
     *,
     begin: int = 0,
     end: int | None = None,
@@ -186,7 +186,7 @@ def gather(
     inverse: NDArray[np.float32],
     places: NDArray[np.int64],
     queries: NDArray[np.int8],
-    best: list[Best],
+    best: list[TopK],
 ) -> None:
     """Offer the given places, in ascending order, to each query's best."""
     for at in range(0, len(places), BLOCK):
@@ -201,7 +201,7 @@ def _offer(
     shut: NDArray[np.bool_] | None,
     places: NDArray[np.int64] | int,
     queries: NDArray[np.int8],
-    best: list[Best],
+    best: list[TopK],
 ) -> None:
     for first in range(0, len(queries), TOGETHER):
         scores = products(codes, queries[first : first + TOGETHER])

@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from remanence.errors import StateError, UsageError
-from remanence.store.index import files, header, ordered, reading, writing
+from remanence.store.index import files, header, index_read, index_write, ivf
 from remanence.store.index.clusters import Progress
-from remanence.store.index.codes import Best, quantise, scan
+from remanence.store.index.codes import TopK, quantise, scan
 from remanence.store.index.files import View
 from remanence.store.index.header import Header
 from remanence.store.index.spann import Spann
@@ -97,7 +97,7 @@ class DenseIndex:
         dimension: int,
         key: str,
         *,
-        probes: int = ordered.PROBES,
+        probes: int = ivf.PROBES,
         spann: Spann | None = None,
         patience: float = PATIENCE,
     ) -> None:
@@ -223,15 +223,15 @@ class DenseIndex:
         if k < 1:
             raise UsageError(f"{k} results were asked for: ask for 1 or more")
         codes, lengths = quantise(self._checked(queries))
-        best = [Best(k) for _ in codes]
+        best = [TopK(k) for _ in codes]
         view = self._now()
         if view is not None:
             if rows is not None:
-                reading.within(view, codes, best, np.asarray(rows, dtype=np.int64))
+                index_read.within(view, codes, best, np.asarray(rows, dtype=np.int64))
             elif exact:
                 scan(view.codes, view.lengths, codes, best, end=view.end)
             else:
-                reading.approximately(view, codes, best, self.probes, self.spann)
+                index_read.approximately(view, codes, best, self.probes, self.spann)
         found = []
         for one, length in zip(best, lengths, strict=True):
             places, scores = one.ordered()
@@ -286,10 +286,12 @@ class DenseIndex:
             if applied is not None and applied <= head.applied:
                 return
             # A row that one who died put in beyond the highest is taken out like any other.
-            head = writing.enlarged(self.folder, head, int(max(rows.max(initial=head.highest), removed.max(initial=0))))
+            head = index_write.enlarged(
+                self.folder, head, int(max(rows.max(initial=head.highest), removed.max(initial=0)))
+            )
             view = View.opened(self.folder, head, writable=True)
-            head = writing.put(self.folder, view, rows, codes, lengths)
-            writing.remove(self.folder, view, removed)
+            head = index_write.put(self.folder, view, rows, codes, lengths)
+            index_write.remove(self.folder, view, removed)
             if len(removed):  # what one who died left behind may hold them too
                 files.remove_others(self.folder, head, overwrite=True)
             del view
@@ -313,12 +315,12 @@ class DenseIndex:
                 if rows.min(initial=1) < 1:
                     raise UsageError("a row below 1 was given: rows are counted from 1")
                 codes, lengths = quantise(self._checked(vectors))
-                head = writing.enlarged(self.folder, head, int(rows.max(initial=head.highest)))
+                head = index_write.enlarged(self.folder, head, int(rows.max(initial=head.highest)))
                 view = View.opened(self.folder, head, writable=True)
                 view.codes[rows] = codes
                 view.lengths[rows] = lengths
                 del view
-            head = writing.enlarged(self.folder, head, head.highest)
+            head = index_write.enlarged(self.folder, head, head.highest)
             view = View.opened(self.folder, head, writable=True)
             files.sync(view.codes, files.codes_path(self.folder, generation))
             files.sync(view.lengths, files.lengths_path(self.folder, generation))
@@ -344,7 +346,7 @@ class DenseIndex:
             return False
         if self.spann is not None:
             return self._build_postings(self.spann, view, progress)
-        lists, clustered = ordered.plan(view, seed, progress)
+        lists, clustered = ivf.plan(view, seed, progress)
         with self.locked(), self._tidy():
             now = self._now()
             if now is None or now.header.generation != view.header.generation:
@@ -360,8 +362,8 @@ class DenseIndex:
                 postings=0,
                 entries=0,
             )
-            ordered.copy(now, self.folder, head, lists, progress)
-            writing.renew(self.folder, head)
+            ivf.copy(now, self.folder, head, lists, progress)
+            index_write.renew(self.folder, head)
             del now
             header.write(self.header_path, head)
         return True

@@ -120,7 +120,7 @@ def sync(array: NDArray[Any], path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Lists:
+class InvertedLists:
     """How clustered places are found.
 
     Shapes
@@ -148,7 +148,7 @@ class Lists:
         ]
 
     @classmethod
-    def opened(cls, folder: Path, header: Header, *, writable: bool = False) -> Lists:
+    def opened(cls, folder: Path, header: Header, *, writable: bool = False) -> InvertedLists:
         arrays, offset = [], 0
         for kind, shape in cls.layout(header):
             arrays.append(mapped(order_path(folder, header.generation), kind, shape, offset=offset, writable=writable))
@@ -220,7 +220,7 @@ class View:
     header: Header
     codes: NDArray[np.int8]
     lengths: NDArray[np.float32]
-    lists: Lists | None
+    lists: InvertedLists | None
     postings: Postings | None
 
     @classmethod
@@ -235,7 +235,7 @@ class View:
         shape = (header.capacity, header.dimension)
         codes = mapped(codes_path(folder, header.generation), np.int8, shape, writable=writable)
         lengths = mapped(lengths_path(folder, header.generation), np.float32, shape[:1], writable=writable)
-        lists = Lists.opened(folder, header, writable=writable) if header.ordered else None
+        lists = InvertedLists.opened(folder, header, writable=writable) if header.ordered else None
         postings = opened_postings(folder, header, writable=writable) if header.spann else None
         return cls(header, codes, lengths, lists, postings)
 

@@ -18,7 +18,7 @@ from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 from remanence.store.index import clusters
 from remanence.store.index.clusters import Progress, centroids_of
-from remanence.store.index.codes import Best, Packed, products
+from remanence.store.index.codes import Packed, TopK, products
 
 _BLOCK = 512
 _BRANCHES = 32
@@ -132,7 +132,7 @@ class Spann:
     >>> codes, lengths = quantise(x)
     >>> spann = Spann(largest=20, probes=8)
     >>> postings = spann.build(np.arange(1, 501), codes, lengths)
-    >>> best = Best(3)
+    >>> best = TopK(3)
     >>> read = spann.search(postings, codes[41], best)
     >>> int(best.ordered()[0][0]), read.lists <= 8
     (42, True)
@@ -275,7 +275,7 @@ class Spann:
         cluster[entry[first]] = belongs[first]
         return centroids_of(codes, lengths, cluster, count)
 
-    def search(self, postings: Postings, query: NDArray[np.int8], best: Best, *, below: int | None = None) -> Read:
+    def search(self, postings: Postings, query: NDArray[np.int8], best: TopK, *, below: int | None = None) -> Read:
         """Offer the rows of the lists that a query (dimension,) int8 reads to its best; what that cost.
 
         Rows that are not below a given one are passed over.

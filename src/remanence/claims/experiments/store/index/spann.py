@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.store.index import clusters
-from remanence.store.index.codes import Best, quantise
+from remanence.store.index.codes import TopK, quantise
 from remanence.store.index.spann import Postings, Spann
 
 RECALL, WANTED, CANDIDATES = 0.95, 10, 40
@@ -70,7 +70,7 @@ def _read(
     """Recall, lists and entries a query."""
     lists = entries = right = 0
     for query, code, known in zip(queries, quantise(queries)[0], truth, strict=True):
-        best = Best(CANDIDATES)
+        best = TopK(CANDIDATES)
         read = spann.search(postings, code, best)
         lists, entries = lists + read.lists, entries + read.entries
         near = best.places[np.argsort(-(vectors[best.places] @ query), kind="stable")[:WANTED]]

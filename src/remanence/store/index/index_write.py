@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.store.index import files, ordered
+from remanence.store.index import files, ivf
 from remanence.store.index.files import View
 from remanence.store.index.header import Header
 
@@ -52,7 +52,7 @@ def remove(folder: Path, view: View, rows: NDArray[np.int64]) -> None:
     view.lengths[places] = 0
     view.codes[places] = 0
     if view.lists is not None:
-        ordered.renew(view, view.lists, places)
+        ivf.renew(view, view.lists, places)
         _sync_lists(folder, view)
     if view.postings is not None:
         view.postings.remove(rows)
@@ -69,7 +69,7 @@ def renew(folder: Path, head: Header) -> None:
     view = View.opened(folder, head, writable=True)
     gone = np.flatnonzero(view.lengths[: head.clustered] == 0)
     if len(gone) and view.lists is not None:
-        ordered.renew(view, view.lists, gone)
+        ivf.renew(view, view.lists, gone)
         _sync_lists(folder, view)
 
 

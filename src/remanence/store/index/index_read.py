@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.store.index import ordered
-from remanence.store.index.codes import Best, gather, scan
+from remanence.store.index import ivf
+from remanence.store.index.codes import TopK, gather, scan
 from remanence.store.index.files import View
 from remanence.store.index.spann import Spann
 
@@ -14,7 +14,7 @@ GATHER = 8
 """Rows given are picked out one by one where they are at most one in so many; else all are scanned past."""
 
 
-def approximately(view: View, codes: NDArray[np.int8], best: list[Best], probes: int, spann: Spann | None) -> None:
+def approximately(view: View, codes: NDArray[np.int8], best: list[TopK], probes: int, spann: Spann | None) -> None:
     """Of lists where there are any, and of what is in none."""
     begin = 0
     if view.postings is not None:
@@ -30,11 +30,11 @@ def approximately(view: View, codes: NDArray[np.int8], best: list[Best], probes:
     elif view.lists is not None:
         begin = view.header.clustered
         for code, one in zip(codes, best, strict=True):
-            ordered.search(view, view.lists, code, one, probes)
+            ivf.search(view, view.lists, code, one, probes)
     scan(view.codes, view.lengths, codes, best, begin=begin, end=view.end)
 
 
-def within(view: View, codes: NDArray[np.int8], best: list[Best], rows: NDArray[np.int64]) -> None:
+def within(view: View, codes: NDArray[np.int8], best: list[TopK], rows: NDArray[np.int64]) -> None:
     """Of some rows alone, exactly."""
     if len(rows) > 1 and not bool((rows[1:] > rows[:-1]).all()):
         rows = np.unique(rows)

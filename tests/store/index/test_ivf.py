@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remanence.errors import UsageError
-from remanence.store.index import clusters, files, ordered
+from remanence.store.index import clusters, files, ivf
 from remanence.store.index.codes import quantise
 from remanence.store.index.dense import DenseIndex
 
@@ -247,4 +247,4 @@ def test_clusters_find_what_is_apart_and_none_is_empty():
 
 
 def test_lists_follow_the_root_of_the_rows():
-    assert [ordered.lists_for(n) for n in (1, 4, 16, 17, 10_000, 1_000_000)] == [1, 4, 16, 16, 400, 4000]
+    assert [ivf.lists_for(n) for n in (1, 4, 16, 17, 10_000, 1_000_000)] == [1, 4, 16, 16, 400, 4000]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from remanence.store.index import clusters, files
 from remanence.store.index.clusters import Progress
-from remanence.store.index.codes import Best, products
-from remanence.store.index.files import Lists, View
+from remanence.store.index.codes import TopK, products
+from remanence.store.index.files import InvertedLists, View
 from remanence.store.index.header import Header
 
 PER_ROOT = 4
@@ -30,7 +30,7 @@ def lists_for(rows: int) -> int:
     return max(1, min(rows, round(PER_ROOT * math.sqrt(rows))))
 
 
-def plan(view: View, seed: int = 0, progress: Progress | None = None) -> tuple[Lists, int]:
+def plan(view: View, seed: int = 0, progress: Progress | None = None) -> tuple[InvertedLists, int]:
     """Where every row up to the highest shall stand, and how many of the places belong to lists.
 
     Rows without a vector come after the lists, where they are searched exactly if they get one later.
@@ -49,7 +49,7 @@ def plan(view: View, seed: int = 0, progress: Progress | None = None) -> tuple[L
     place = np.empty(size, dtype=np.int32)
     place[rows] = np.arange(size, dtype=np.int32)
     starts = np.searchsorted(cluster[order], np.arange(count + 1)).astype(np.int64)
-    return Lists(place, rows.astype(np.int32), starts, inverse, centroids), len(there)
+    return InvertedLists(place, rows.astype(np.int32), starts, inverse, centroids), len(there)
 
 
 def _rest(rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -58,7 +58,7 @@ def _rest(rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.flatnonzero(missing)
 
 
-def copy(view: View, folder: Path, head: Header, lists: Lists, progress: Progress | None = None) -> None:
+def copy(view: View, folder: Path, head: Header, lists: InvertedLists, progress: Progress | None = None) -> None:
     """Write the files of a new generation: the codes of a view as they are now, in the planned order."""
     files.grow(files.codes_path(folder, head.generation), head.capacity * head.dimension)
     files.grow(files.lengths_path(folder, head.generation), head.capacity * 4)
@@ -76,7 +76,7 @@ def copy(view: View, folder: Path, head: Header, lists: Lists, progress: Progres
     files.sync(new.lengths, files.lengths_path(folder, head.generation))
 
 
-def search(view: View, lists: Lists, query: NDArray[np.int8], best: Best, probes: int = PROBES) -> int:
+def search(view: View, lists: InvertedLists, query: NDArray[np.int8], best: TopK, probes: int = PROBES) -> int:
     """Offer the rows of the closest lists to a query's best; how many rows were read.
 
     Shapes
@@ -106,7 +106,7 @@ def search(view: View, lists: Lists, query: NDArray[np.int8], best: Best, probes
     return at
 
 
-def renew(view: View, lists: Lists, places: NDArray[np.int64]) -> None:
+def renew(view: View, lists: InvertedLists, places: NDArray[np.int64]) -> None:
     """Make the centroids of the lists that hold some places anew, of the rows that are there now."""
     touched = np.unique(np.searchsorted(lists.starts, places[places < lists.starts[-1]], side="right") - 1)
     for one in touched.tolist():
