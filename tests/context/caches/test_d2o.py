@@ -8,6 +8,7 @@ import torch
 import remanence as rm
 from remanence.context.caches.d2o import D2O
 from remanence.context.caches.layer_cache import PAD, LayerCache
+from small_llama import small_llama
 
 
 @pytest.fixture
@@ -95,22 +96,30 @@ def test_half_precision_keys_are_replaced_where_turning_is_put_off():
     assert torch.equal(layer.values[0, 0, 1], keys[0, 0, 0])
 
 
-def test_density_is_the_variance_of_scaled_attention(held):
-    expected = []
-    for head in range(2):
-        given = held.stat("attention")[0, head, 1:]
-        expected.append((given / given.mean()).var(correction=0))
-    assert float(D2O.density(held)) == pytest.approx(float(sum(expected) / 2), rel=1e-5)
+def test_density_is_that_of_the_authors_program():
+    """Variances of the attention that entries were given, scaled among the heads of a layer, and their mean."""
+    draw = torch.Generator().manual_seed(5)
+    weights = torch.rand(1, 5, 7, 9, generator=draw) ** 3  # batch, heads, queries, keys
+    variance = weights.sum(-2).var(-1).mean(0)
+    expected = ((variance - variance.min()) / (variance.max() - variance.min() + 1e-6)).mean()
+    layer = LayerCache(0, D2O.entry_stats)
+    layer.append(
+        torch.zeros(1, 5, 10, 4), torch.zeros(1, 5, 10, 4), torch.tensor([[PAD, *range(9)]], dtype=torch.int32)
+    )
+    layer.stat("attention")[:, :, 1:] = weights.sum(-2)
+    layer.stat("attention")[:, :, 0] = 99.0
+    assert float(D2O.density(layer)) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_layers_share_the_entries_as_the_softmax_of_minus_density(llama, text):
+def test_layers_share_the_entries_as_the_softmax_of_minus_density(text):
+    llama = small_llama(num_key_value_heads=4)
     cache = rm.context.cache("d2o", model=llama, tokens=30, slack=1)
     with cache.attach(llama):
         llama(text[:, :25], past_key_values=cache)
         assert [held.capacity for held in cache.held] == [30] * 3
         llama(text[:, 25:40], past_key_values=cache)
     density = torch.stack([held.besides["density"].squeeze() for held in cache.held])
-    wanted = torch.softmax(-density / density.max(), 0) * 90
+    wanted = torch.softmax(-density, 0) * 90
     shares = [held.capacity for held in cache.held]
     assert sum(shares) == 90
     assert all(abs(share - float(one)) <= 1 for share, one in zip(shares, wanted, strict=True))

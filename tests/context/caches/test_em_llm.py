@@ -9,7 +9,9 @@ from bank_search import found_by, search_of
 from remanence.context.caches.em_llm import EMLLM
 from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import LayerCache
-from remanence.context.caches.segmentation import refined, surprise
+from remanence.context.caches.rotary import Rotary
+from remanence.context.caches.segmentation import conductance, modularity, surprise
+from remanence.errors import UsageError
 
 VOCABULARY, LENGTH = 6, 40
 
@@ -64,24 +66,51 @@ def test_an_event_begins_where_the_text_surprises(spoken, cuts, gamma, spread, l
         assert expected == [at // largest for at in range(LENGTH)]
 
 
+def moved_by_loop(starts, ties, measure):
+    """As the authors' program moves boundaries, with a least size of 1."""
+    moved = [0]
+    for start in starts:
+        if start - moved[-1] > 1:
+            half = int((start - moved[-1]) / 2)
+            low, high = max(0, moved[-1] - half), min(len(ties), start + half)
+            part = ties[low:high, low:high]
+            measured = [
+                modularity(part, cut) if measure == "modularity" else -conductance(part, cut)
+                for cut in range(moved[-1] - low + 1, start - low)
+            ]
+            start = moved[-1] + 1 + int(torch.stack(measured).argmax())
+        moved.append(start)
+    return moved[1:]
+
+
 @pytest.mark.parametrize("measure", ["modularity", "conductance"])
-def test_boundaries_move_to_the_best_cut_of_the_keys_between(spoken, measure):
-    keys = torch.randn(1, 2, LENGTH, 4, generator=torch.Generator().manual_seed(9))
+def test_boundaries_move_back_to_the_best_cut_of_the_keys(spoken, measure):
+    keys = 1 + torch.randn(1, 2, LENGTH, 4, generator=torch.Generator().manual_seed(9))
     expected = events_by_loop(surprises_of(*spoken), 1.0, 8, 64)
-    bounds = [0, *(at for at in range(1, LENGTH) if expected[at] != expected[at - 1]), LENGTH]
-    for place in range(1, len(bounds) - 1):
-        low, high = bounds[place - 1], bounds[place + 1]
-        adjacency = torch.zeros(high - low, high - low)
-        for i in range(low, high):
-            for j in range(low, high):
-                products = [torch.cosine_similarity(keys[0, h, i], keys[0, h, j], dim=0) for h in range(2)]
-                adjacency[i - low, j - low] = max(0.0, float(sum(products)) / 2)
-        if high - low > 2:
-            bounds[place] = low + refined(adjacency, measure)
-    moved = [sum(at >= bound for bound in bounds[1:-1]) for at in range(LENGTH)]
-    found = heard(EMLLM(spread=8, refine=measure), *spoken, [], keys)
-    assert found == moved
-    assert found != expected
+    starts = [at for at in range(1, LENGTH) if expected[at] != expected[at - 1]]
+    bounds = moved_by_loop(starts, sum(keys[0, head] @ keys[0, head].T for head in range(2)), measure)
+    moved = [sum(at >= bound for bound in bounds) for at in range(LENGTH)]
+    policy = EMLLM(spread=8, refine=measure)
+    assert heard(policy, *spoken, [], keys) == moved
+    assert moved != expected and all(new <= old for new, old in zip(bounds, starts, strict=True))
+    assert int(policy.tensors()["length"][0]) == LENGTH - bounds[-1]
+
+
+def test_the_graph_is_of_keys_without_positions_of_the_later_layers():
+    draw, rotary = torch.Generator().manual_seed(3), Rotary(torch.tensor([1.0, 0.1], dtype=torch.float64))
+    keys, layers = torch.randn(8, 1, 2, 5, 4, generator=draw), []
+    for layer in range(8):
+        held = LayerCache(layer, ("away", "event"), rotary)
+        held.append(rotary.turn(keys[layer], torch.arange(7, 12)), keys[layer], torch.arange(5)[None])
+        layers.append(held)
+    call = ForwardCall(None, torch.tensor([[False, True, True, True, True]]), 5, torch.arange(7, 12)[None])
+    expected = sum(keys[layer, 0, head] @ keys[layer, 0, head].T for layer in (5, 6, 7) for head in range(2))
+    expected[0] = expected[:, 0] = 0
+    assert torch.allclose(EMLLM().graph(layers, call, 0), expected, atol=1e-4)
+    one = EMLLM(refine_from_layer=7).graph(layers, call, 0)
+    assert torch.allclose(one[1:, 1:], (keys[7, 0] @ keys[7, 0].mT).sum(0)[1:, 1:], atol=1e-4)
+    with pytest.raises(UsageError, match="from layer 8 on, and the model has 8"):
+        EMLLM(refine_from_layer=8).graph(layers, call, 0)
 
 
 def recall(policy, events, alike):

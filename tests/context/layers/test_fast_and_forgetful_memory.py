@@ -14,7 +14,7 @@ from remanence.errors import StateError, UsageError
 
 def made(**settings):
     torch.manual_seed(0)
-    return FastAndForgetfulMemory(4, **{"memory": 3, "context": 2, "longest": 20, **settings})
+    return FastAndForgetfulMemory(4, **{"memory": 3, "context": 2, "max_period": 20, **settings})
 
 
 def test_it_is_a_memory_layer(tmp_path):
@@ -88,8 +88,8 @@ def test_long_sequences_neither_overflow_nor_vanish():
 
 
 def test_how_it_begins():
-    """The slowest trace keeps the share β after t_e positions; periods go from one position to t_e."""
-    layer = made(memory=5, context=4, longest=100, forgotten=0.05)
+    """The slowest trace keeps the share β after the longest period; the fastest follows from max_len alone."""
+    layer = made(memory=5, context=4, max_period=100, forgotten_at=0.05)
     left = torch.exp(-layer.alpha.abs() * 100)
     assert left.max().item() == pytest.approx(0.05, rel=1e-4)
     assert (layer.alpha.diff() < 0).all()
@@ -97,8 +97,24 @@ def test_how_it_begins():
     assert layer.state_bytes == 8 * 5 * 4
 
 
+@pytest.mark.parametrize("max_period", [64, 1024])
+def test_the_decays_are_those_of_the_authors_program(max_period):
+    limit = math.log(torch.finfo(torch.double).max) / 1024 - 0.01
+    low, high = -limit + 0.01, math.log(0.01) / max_period
+    layer = made(memory=7, max_period=max_period)
+    torch.testing.assert_close(-layer.alpha, torch.linspace(low, high, 7))
+    assert layer.alpha[0].item() == pytest.approx(0.673, abs=1e-3)
+
+
+def test_a_slow_end_never_beyond_the_fast_one():
+    layer = made(memory=3, max_len=10_000, max_period=2)
+    assert layer.alpha.max() == layer.alpha.min() > 0
+    with pytest.raises(UsageError, match="periods from 9 to 4 positions"):
+        made(min_period=9, max_period=4)
+
+
 def test_gradients():
-    layer = FastAndForgetfulMemory(2, memory=2, context=2, longest=9).double()
+    layer = FastAndForgetfulMemory(2, memory=2, context=2, max_period=9).double()
     x = torch.randn(1, 5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     before = torch.randn(1, 2, 2, 2, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda given, state: layer(given, state), (x, before))
@@ -116,5 +132,5 @@ def test_what_cannot_be_read_is_refused():
         made()(torch.zeros(2, 3, 4), torch.zeros(2, 3))
     with pytest.raises(UsageError, match=r"begins is \(2, 4\), expected \(2, 3\)"):
         made()(torch.zeros(2, 3, 4), None, torch.zeros(2, 4, dtype=torch.bool))
-    with pytest.raises(UsageError, match="forgotten must be less than 1"):
-        FastAndForgetfulMemory(4, forgotten=1.0)
+    with pytest.raises(UsageError, match="forgotten_at must be less than 1"):
+        FastAndForgetfulMemory(4, forgotten_at=1.0)

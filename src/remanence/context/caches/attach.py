@@ -191,8 +191,8 @@ _CHANGING = frozenset({"sliding_window", "softcap", "s_aux", "position_bias", "h
 
 def _mask(*_: Any, **rest: Any) -> Tensor | None:
     """No mask: the cache knows what each token may see, if it is what a plain causal mask shows."""
-    shown = rest.get("mask_function")
-    if _UNDER_WAY.cache is not None and shown is not None:
+    shown, cache = rest.get("mask_function"), _UNDER_WAY.cache
+    if cache is not None and cache.seen == 0 and shown is not None:
         device = rest.get("device", "cpu")
         zero, near, far = (torch.tensor(place, device=device) for place in (0, 1, 1 << 20))
         if not bool(shown(zero, zero, far, zero)) or bool(shown(zero, zero, zero, near)):

@@ -1,4 +1,4 @@
-"""D2O: larger budgets for layers whose attention is spread, and evicted entries merged into their like.
+"""D2O: larger budgets for layers of which few heads are dense, and evicted entries merged into their like.
 
 What is remembered are keys and values of heavy hitters and of the newest tokens; an entry that has to go is added to the
 most similar one that stays, if it is similar enough. It costs a fixed number of entries in all layers together, one
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 class D2O(AttentionScores):
     """Dynamic discriminative operations, between layers and between tokens.
 
-    Between layers: when a layer is full for the first time, each layer's density F is the variance of the attention
-    that its entries were given, and the layers share the entries as softmax(-F). Between tokens: entries with the
+    Between layers: when a layer is full for the first time, the density of each layer is the mean over its heads of
+    the variance of the attention that entries were given, scaled among the heads to 0 for the least and 1 for the most
+    dense; the layers share the entries as softmax(-density). Between tokens: entries with the
     least attention go. The cosine u of an evicted key with its nearest kept key is compared with a threshold τ, the
     running mean of such similarities; where u ≥ τ, key and value are merged into the nearest entry with weights in
     proportion to exp(u) for the evicted ones and e for the one that stays.
@@ -75,10 +76,12 @@ class D2O(AttentionScores):
 
     Departures
     ----------
-    Attention is scaled to a mean of 1 before its variance is taken, and variances to a largest of 1 among the layers, as
-    raw variances grow with the text; the authors' program scales over the heads of a layer instead. It also leaves the
-    first two layers and the last one whole, which no bounded cache can. Heads keep tokens, thresholds and merges of
-    their own; rows of a batch share one allotment of the layers. Where several entries go at once the threshold moves by their mean similarity.
+    Heads are those of the keys, where the authors' program repeats keys for each head of the queries; scaled among one
+    or two heads, all layers are equally dense and have the same share. Their program bounds a layer's share by the length of the prompt, and leaves the first
+    two layers and the last one whole, which no bounded cache can. Heads keep tokens, thresholds and merges of their own,
+    where it merges a token in all heads or none; rows of a batch share one allotment of the layers. Weights of a merge
+    are the paper's; the program takes means of products with the cosine. Where several entries go at once the threshold
+    moves by their mean similarity.
     """
 
     rows_apart: ClassVar[bool] = False
@@ -109,19 +112,23 @@ class D2O(AttentionScores):
             for held in layers:
                 held.besides["density"] = self.density(held)
             density = torch.stack([held.besides["density"].mean() for held in layers])
-            weights = torch.softmax(-density / density.max().clamp(min=1e-12), 0).tolist()
+            weights = torch.softmax(-density, 0).tolist()
             return split_budget(weights, total, least=self.smallest())
         return [held.capacity for held in layers]
 
     @staticmethod
     def density(held: LayerCache) -> Tensor:
-        """The variance of the attention given to a layer's entries, (batch, 1): large where few entries get most."""
+        """How dense the heads of a layer are on average, (batch, 1), where 0 is its least dense head and 1 its most dense.
+
+        The density of a head is the variance of the attention that its entries were given.
+        """
         given, valid = held.stat("attention"), held.valid
-        number = valid.sum(2, keepdim=True).clamp(min=1)
-        mean = (given * valid).sum(2, keepdim=True) / number
-        scaled = given / mean.clamp(min=1e-12)
-        variance = ((scaled - 1).square() * valid).sum(2) / number.squeeze(2)
-        return variance.mean(1, keepdim=True)
+        number = valid.sum(2)
+        mean = (given * valid).sum(2) / number.clamp(min=1)
+        squares = ((given - mean.unsqueeze(2)).square() * valid).sum(2)
+        variance = squares / (number - 1).clamp(min=1)
+        low, high = variance.amin(1, keepdim=True), variance.amax(1, keepdim=True)
+        return ((variance - low) / (high - low + 1e-6)).mean(1, keepdim=True)
 
     # Between tokens
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from remanence.context.caches.bank import Found, Search, hidden
@@ -21,6 +20,7 @@ from remanence.context.caches.forward_call import ForwardCall
 from remanence.context.caches.layer_cache import LayerCache
 from remanence.context.caches.recalling import Recalling
 from remanence.context.caches.segmentation import refined, surprise
+from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 
@@ -48,8 +48,11 @@ class EMLLM(Recalling):
     spread:
         τ: over how many tokens mean and deviation are taken (2 or more).
     refine:
-        ``"modularity"`` or ``"conductance"``: boundaries move to where the graph of keys is best cut; ``"none"``
+        ``"modularity"`` or ``"conductance"``: boundaries move back to where the graph of keys is best cut; ``"none"``
         leaves them where the surprise was.
+    refine_from_layer:
+        The first layer whose keys the graph is made of, to the last; by default five eighths of the layers come before
+        it, as in the authors' settings (20 of 32).
     largest:
         Tokens of an event at most (2 or more).
     recent, sinks:
@@ -67,8 +70,9 @@ class EMLLM(Recalling):
     Departures
     ----------
     An event is as like the queries of a call as the one of its tokens to which they would attend most, where the paper sums
-    products with tokens chosen beforehand to represent it. The graph is
-    that of one layer's keys, the middle one's, with negative products taken as none, and boundaries within one call are moved.
+    products with tokens chosen beforehand to represent it. The graph is that of the tokens of one call, without those
+    before them, and events have no least size (theirs is 8). A cut ties whole degrees, not what lies inside alone, in
+    the conductance.
     Recalled entries all seem to lie right before the window.
     """
 
@@ -85,12 +89,16 @@ class EMLLM(Recalling):
         refine: Annotated[
             Literal["modularity", "conductance", "none"], Field(description="how boundaries are moved")
         ] = "modularity",
+        refine_from_layer: Annotated[
+            int | None, Field(ge=0, description="the first layer whose keys make the graph")
+        ] = None,
         largest: Annotated[int, Field(ge=2, description="tokens of an event at most")] = 64,
         recent: Annotated[int, Field(ge=1, description="tokens of the window")] = 64,
         sinks: Annotated[int, Field(ge=0, description="first tokens that are never let go")] = 4,
     ) -> None:
         self.similar, self.contiguous, self.gamma, self.spread = similar, contiguous, gamma, spread
-        self.refine, self.largest, self.recent, self.sinks = refine, largest, recent, sinks
+        self.refine, self.refine_from_layer, self.largest = refine, refine_from_layer, largest
+        self.recent, self.sinks = recent, sinks
         self._own: dict[str, Tensor] = {}
 
     # Events
@@ -112,13 +120,14 @@ class EMLLM(Recalling):
         said = tokens if tokens is not None else logits.argmax(-1)
         surprises = surprise(before, said)
         valid = call.valid if call.valid is not None else torch.ones_like(said, dtype=torch.bool)
-        graph = layers[len(layers) // 2]
-        events = torch.stack([self._cut(row, surprises[row], valid[row], graph, call.length) for row in range(batch)])
+        events = torch.stack([self._cut(row, surprises[row], valid[row], layers, call) for row in range(batch)])
         for held in layers:
             held.stat("event")[:, :, -call.length :] = events.unsqueeze(1).to(held.index.device)
         self._own["last"] = logits[:, -1].float().clone()
 
-    def _cut(self, row: int, surprises: Tensor, valid: Tensor, graph: LayerCache, new: int) -> Tensor:
+    def _cut(
+        self, row: int, surprises: Tensor, valid: Tensor, layers: Sequence[LayerCache], call: ForwardCall
+    ) -> Tensor:
         """The number of the event of each new token of one row."""
         past, event, length = self._own["past"][row], int(self._own["event"][row]), int(self._own["length"][row])
         # Numbers one after another, for which lists are many times faster than tensors
@@ -132,10 +141,14 @@ class EMLLM(Recalling):
                 length += 1
                 lately = [*lately, own][-self.spread :]
             numbers.append(float(event))
-        found = torch.tensor(numbers, device=graph.index.device)
+        found = torch.tensor(numbers)
         past.copy_(torch.tensor([math.nan] * (self.spread - len(lately)) + lately))
         self._own["event"][row], self._own["length"][row] = event, length
-        return found if self.refine == "none" or not starts else self._refined(row, found, starts, graph, new)
+        if self.refine == "none" or not starts:
+            return found
+        moved = self._refined(starts, self.graph(layers, call, row))
+        self._own["length"][row] += starts[-1] - moved[-1]
+        return found[starts[0]] - 1 + torch.bucketize(torch.arange(len(found)), torch.tensor(moved), right=True).float()
 
     def _threshold(self, lately: list[float]) -> float:
         """The surprise above which an event begins: so many deviations above the mean of what came lately."""
@@ -145,20 +158,35 @@ class EMLLM(Recalling):
         squares = sum((one - mean) ** 2 for one in lately)
         return mean + self.gamma * math.sqrt(squares / (len(lately) - 1))
 
-    def _refined(self, row: int, events: Tensor, starts: list[int], graph: LayerCache, new: int) -> Tensor:
-        """Boundaries between events that both began in this call move to the best cut of the keys between."""
-        keys = normalize(graph.keys[row, :, -new:].float(), dim=-1)
-        bounds = [0, *starts, new]
-        for place in range(1, len(bounds) - 1):
-            low, high = bounds[place - 1], bounds[place + 1]
-            if high - low > 2:
-                part = keys[:, low:high]
-                adjacency = (part @ part.transpose(1, 2)).mean(0).clamp(min=0)
-                cut = low + refined(adjacency, self.refine)
-                number = float(events[bounds[place]])
-                events[low:cut], events[cut:high] = number - 1, number
-                bounds[place] = cut
-        return events
+    def graph(self, layers: Sequence[LayerCache], call: ForwardCall, row: int) -> Tensor:
+        """How the new tokens of a row hang together, (n, n): products of their keys without positions, of all heads of
+        the later layers added up.
+        """
+        first = self.refine_from_layer if self.refine_from_layer is not None else 5 * len(layers) // 8
+        if first >= len(layers):
+            raise UsageError(f"the graph was to be made from layer {first} on, and the model has {len(layers)}")
+        ties = torch.zeros(call.length, call.length, device=layers[0].index.device)
+        for held in layers[first:]:
+            keys = held.keys[row, :, -call.length :].float()
+            if held.rotary is not None:
+                keys = held.rotary.turn(keys, -call.positions[row].to(keys.device))
+            if call.valid is not None:
+                keys = keys * call.valid[row, :, None].to(keys)
+            ties += (keys @ keys.transpose(1, 2)).sum(0).to(ties)
+        return ties
+
+    def _refined(self, starts: list[int], ties: Tensor) -> list[int]:
+        """Each boundary moves back to the best cut after the one before it, seen with half an event around."""
+        moved, before = [], 0
+        for start in starts:
+            if start - before > 1:
+                half = (start - before) // 2
+                low, high = max(0, before - half), min(len(ties), start + half)
+                part = ties[low:high, low:high]
+                start = low + refined(part, self.refine, before + 1 - low, start - low)
+            moved.append(start)
+            before = start
+        return moved
 
     # Recall
 

@@ -59,8 +59,8 @@ def conductance(adjacency: Tensor, cut: int) -> Tensor:
     return across / sides.min().clamp(min=1e-12)
 
 
-def refined(adjacency: Tensor, measure: str) -> int:
-    """The best place (1 to n - 1) to cut a stretch of n nodes in two.
+def refined(adjacency: Tensor, measure: str, first: int = 1, end: int | None = None) -> int:
+    """The best place to cut a stretch of n nodes in two.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ def refined(adjacency: Tensor, measure: str) -> int:
         (n, n) with n at least 2.
     measure:
         ``"modularity"`` (the highest) or ``"conductance"`` (the lowest).
+    first, end:
+        Places from the one up to the other are looked at, 1 to n - 1 if nothing is said.
 
     Example
     -------
@@ -76,10 +78,12 @@ def refined(adjacency: Tensor, measure: str) -> int:
     """
     # All cuts at once: what ties the nodes before each, and what of that leads across
     ties = adjacency.double()
-    total = ties.sum().clamp(min=1e-12)
+    total = ties.sum()
     before = ties.sum(1).cumsum(0)[:-1]
     across = before - ties.cumsum(0).cumsum(1).diagonal()[:-1]
-    after = ties.sum() - before
+    after = total - before
+    some = slice(first - 1, None if end is None else end - 1)
     if measure == "modularity":
-        return 1 + int(((total - 2 * across - (before**2 + after**2) / total) / total).argmax())
-    return 1 + int((across / torch.minimum(before, after).clamp(min=1e-12)).argmin())
+        # Times the square of the total, which may be near zero where products are negative
+        return first + int(((total - 2 * across) * total - (before**2 + after**2))[some].argmax())
+    return first + int((across / torch.minimum(before, after).clamp(min=1e-12))[some].argmin())

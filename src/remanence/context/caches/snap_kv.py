@@ -84,7 +84,9 @@ class SnapKV(AttentionScores):
         self.recent, self.sinks, self.positions = window, sinks, positions
 
     def score(self, held: LayerCache) -> Tensor:
-        scores, half = held.stat("attention"), self.kernel // 2
+        # What the window gave to itself is not pooled: it would raise the entries that happen to lie beside it
+        newest = held.valid.int().flip(2).cumsum(2).flip(2) <= self.recent
+        scores, half = held.stat("attention").masked_fill(newest, 0.0), self.kernel // 2
         if self.pooling == "average":
             return avg_pool1d(scores, self.kernel, stride=1, padding=half)
         return max_pool1d(scores, self.kernel, stride=1, padding=half)

@@ -22,6 +22,9 @@ from remanence.errors import StateError, UsageError
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 
+_MARGIN = 0.01
+"""By which the authors' program stays below the largest number, twice."""
+
 
 @system(
     "fast-and-forgetful-memory",
@@ -50,10 +53,14 @@ class FastAndForgetfulMemory(MemoryLayer):
         m, traces: features that are written, each with a decay α of its own (1 or more).
     context:
         c, frequencies ω by which each trace turns (1 or more).
-    longest:
-        t_e, positions after which the slowest trace and oscillation have run their course at first (2 or more).
-    forgotten:
-        β, the share that is left of the slowest trace after `longest` positions at first (above 0, below 1).
+    max_len:
+        Positions over which the fastest trace, as it begins, is still a number in double precision (2 or more): its
+        decay is log(1.8e308) / max_len - 0.02, which is 0.67 for the default.
+    min_period, max_period:
+        The shortest and the longest period of the oscillations at first, in positions (1 or more); after the longest
+        the slowest trace has run its course.
+    forgotten_at:
+        β, the share that is left of the slowest trace after `max_period` positions at first (above 0, below 1).
 
     Shapes
     ------
@@ -79,8 +86,8 @@ class FastAndForgetfulMemory(MemoryLayer):
     ----------
     The paper multiplies a cumulative sum in double precision by negative powers of γ, which overflows unless decays
     and lengths are bounded; here the sum is an associative scan in which only powers below one appear, in the
-    precision of the input, at any length and with no bound on α. At first the decays lie between the same ends as
-    the authors', whose fast end follows from their bound.
+    precision of the input, at any length and with no bound on α. At first decays and periods are the authors' own:
+    `max_len`, which in their program also bounds α and the length read at once, says here where the fast end begins.
     """
 
     @validated
@@ -89,16 +96,23 @@ class FastAndForgetfulMemory(MemoryLayer):
         width: Annotated[int, Field(ge=1, description="features of input and output")],
         memory: Annotated[int, Field(ge=1, description="m, traces")] = 32,
         context: Annotated[int, Field(ge=1, description="c, frequencies of each")] = 4,
-        longest: Annotated[int, Field(ge=2, description="t_e, positions the slowest lasts at first")] = 1024,
-        forgotten: Annotated[float, Field(gt=0, lt=1, description="β, share left after t_e at first")] = 0.01,
+        max_len: Annotated[int, Field(ge=2, description="positions that bound the fastest decay at first")] = 1024,
+        min_period: Annotated[int, Field(ge=1, description="shortest period at first, in positions")] = 1,
+        max_period: Annotated[int, Field(ge=1, description="t_e, longest period at first, in positions")] = 1024,
+        forgotten_at: Annotated[float, Field(gt=0, lt=1, description="β, share left after t_e at first")] = 0.01,
     ) -> None:
         super().__init__(width)
         self.memory, self.context = memory, context
         self.pre = nn.Linear(width, 2 * memory + 2 * width)
         self.mix = nn.Linear(2 * memory * context, width)
-        slowest, fastest = -math.log(forgotten) / longest, math.log(sys.float_info.max) / longest
+        if min_period > max_period:
+            raise UsageError(
+                f"periods from {min_period} to {max_period} positions were given: the shortest comes first"
+            )
+        fastest = math.log(sys.float_info.max) / max_len - 2 * _MARGIN
+        slowest = min(max(1e-6, -math.log(forgotten_at) / max_period), fastest)
         self.alpha = nn.Parameter(torch.linspace(fastest, slowest, memory))
-        self.omega = nn.Parameter(2 * math.pi / torch.linspace(1, longest, context))
+        self.omega = nn.Parameter(2 * math.pi / torch.linspace(min_period, max_period, context))
 
     def initial(self, batch: int) -> State:
         return self.mix.weight.new_zeros(batch, self.memory, self.context, 2)
