@@ -8,7 +8,7 @@ from rich.console import Console
 
 import remanence as rm
 from remanence.arena import trials
-from remanence.arena.fingerprint import fingerprint, of_system
+from remanence.arena.fingerprint import _read, fingerprint, of_system
 from remanence.arena.search import RANKS, search, tuning_streams
 from remanence.arena.trials import Trial, TrialStore
 from remanence.claims.engine.comparison import stream_recipe
@@ -136,6 +136,23 @@ def test_the_fingerprint_follows_imports():
     assert of_system("er") == of_system("er")
     assert fingerprint(["remanence.errors"]) != fingerprint(["remanence.errors", "remanence.training"])
     assert fingerprint(["remanence.training"]) == fingerprint(["remanence.training", "remanence.errors"])
+
+
+def test_the_words_of_a_claim_do_not_count_and_its_measure_does(tmp_path, monkeypatch):
+    """What a module assigns to CLAIM is compared as data; the code beside it is what figures depend on."""
+    monkeypatch.setattr("remanence.arena.fingerprint.ROOT", tmp_path)
+
+    def printed(text):
+        (tmp_path / "claim_of_a_test.py").write_text(text)
+        _read.cache_clear()
+        return fingerprint(["remanence.claim_of_a_test"])
+
+    try:
+        first = printed("SIZE = 1\nCLAIM = dict(says='One.')\n")
+        assert printed("SIZE = 1\nCLAIM = dict(says='Two.', cause='None.')\n") == first
+        assert printed("SIZE = 2\nCLAIM = dict(says='One.')\n") != first
+    finally:
+        _read.cache_clear()
 
 
 def test_a_budget_is_kept_by_both_or_the_claim_is_not_run(tiny, at):

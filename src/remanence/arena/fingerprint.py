@@ -20,7 +20,8 @@ RUNNER = ("remanence.factory", "remanence.streams", "remanence.arena.job")
 def fingerprint(modules: Iterable[str]) -> str:
     """Sixteen characters that change with the code of `modules` and of all in the library that they import.
 
-    Comments, docstrings and layout do not count.
+    Comments, docstrings and layout do not count, and neither does what a module assigns to `CLAIM`: a claim is compared
+    as data, and its words may be mended without running it again.
 
     Example
     -------
@@ -50,11 +51,18 @@ def _read(name: str) -> tuple[str, frozenset[str]]:
     if path is None:
         return "outside", frozenset()
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [line for line in tree.body if not _is_claim(line)]
     found = frozenset(other for other in _imports(tree) if _path(other) is not None)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [line for line in node.body if not _is_text(line)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), found
+
+
+def _is_claim(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Assign) and [target.id for target in line.targets if isinstance(target, ast.Name)] == [
+        "CLAIM"
+    ]
 
 
 def _is_text(line: ast.stmt) -> bool:

@@ -7,6 +7,8 @@ training examples of the same dataset.
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -41,6 +43,26 @@ def made_up(recipe: Mapping[str, Any]) -> bool:
     """Whether the questions of a stream are drawn by its seed, so that each seed has data of its own."""
     source = SOURCES.get(str(recipe["source"]))
     return source is not None and source.rows == (0, 0)
+
+
+Order = tuple[tuple[int, ...], ...]
+"""The classes of each test set, in order."""
+
+
+def order_of(stream: Stream) -> Order:
+    """The classes that each test set asks about."""
+    return tuple(tuple(test.classes) for test in stream.tests)
+
+
+def tuning_face(recipe: dict[str, Any], seed: int, share: float = SHARE) -> tuple[Stream, Order]:
+    """What describes the stream that is searched on with a seed, without its data, and its order of classes."""
+    return _tuning_face(json.dumps(recipe, sort_keys=True), seed, share)
+
+
+@functools.lru_cache(maxsize=64)
+def _tuning_face(recipe: str, seed: int, share: float) -> tuple[Stream, Order]:
+    stream = tuning_streams(json.loads(recipe), [seed], share)[0]
+    return replace(stream, segments=(), tests=()), order_of(stream)
 
 
 class StreamSearch:
@@ -94,7 +116,6 @@ class StreamSearch:
         self.by = metric if metric in RANKS else "accuracy"
         self.share, self.at = 0.0 if made_up(recipe) else share, at or TrialStore()
         self.seconds = 0.0
-        self._faces: dict[int, Stream] = {}
         self.tuning = Tuning(
             grid,
             self._scores,
@@ -142,10 +163,7 @@ class StreamSearch:
 
     def _face(self, seed: int) -> Stream:
         """What describes the stream of a seed, without its data."""
-        if seed not in self._faces:
-            stream = tuning_streams(self.recipe, [seed], self.share)[0]
-            self._faces[seed] = replace(stream, segments=(), tests=())
-        return self._faces[seed]
+        return tuning_face(self.recipe, seed, self.share)[0]
 
 
 def search(

@@ -12,7 +12,7 @@ from remanence import streams
 from remanence.arena.fingerprint import of_system
 from remanence.arena.job import COUNTS
 from remanence.arena.result import Result
-from remanence.arena.search import RANKS, StreamSearch, tuning_streams
+from remanence.arena.search import RANKS, Order, StreamSearch, order_of, tuning_face
 from remanence.arena.trials import Trial, TrialStore, over_budget, run_trials, system_of
 from remanence.arena.tuning import Found, compare
 from remanence.claims.engine import protocol
@@ -33,7 +33,7 @@ class _Face:
     experiences: int
     rows: int
     tests: int
-    order: tuple[tuple[int, ...], ...]
+    order: Order
     trivial: float | None
     digest: str
 
@@ -104,7 +104,7 @@ class Comparison:
         told = ", ".join(sorted(first.stream.disclosure.disclosed())) or "nothing"
         share = found[claim.system].share
         held = f"on {share:.0%} of the training examples, held out" if share else "on data drawn for these seeds alone"
-        where = f"{held}; {self._orders(seeds)}"
+        where = f"{held}; {self._orders(seeds, share)}"
         if self.budget is not None:
             outside = [label for label in claim.labels if given.settings[label]["budget"] is None]
             held = f"{format_bytes(self.budget)} for each, kept after every experience"
@@ -205,15 +205,15 @@ class Comparison:
                 len(stream),
                 sum(len(segment.examples) for segment in stream.segments),
                 sum(len(test.y) for test in stream.tests),
-                _order(stream),
+                order_of(stream),
                 trivial(stream, self.level),
                 _digest(stream),
             )
         return self._faces[seed]
 
-    def _orders(self, seeds: list[int]) -> str:
+    def _orders(self, seeds: list[int], share: float) -> str:
         """Whether the class orders searched on were others, as found by looking."""
-        tuned = {_order(stream) for stream in tuning_streams(self.recipe, self.tune_seeds)}
+        tuned = {tuning_face(self.recipe, seed, share)[1] for seed in self.tune_seeds}
         measured = {self._face(seed).order for seed in seeds}
         if len(tuned | measured) == 1:
             return "the stream has one order of classes, so that only seeds and examples differ from those reported"
@@ -281,7 +281,3 @@ def _digest(stream: streams.Stream) -> str:
         found.update(test.x.numpy().tobytes())
         found.update(test.y.numpy().tobytes())
     return found.hexdigest()
-
-
-def _order(stream: streams.Stream) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(test.classes) for test in stream.tests)

@@ -117,4 +117,7 @@ CLAIM = Experiment(
     "which neither side chose",
     equal="bytes, patterns and queries; either side has the β that is best for it",
     reduced="retrieval alone: no forecaster is trained; one number of patterns",
+    cause="with a β of its own either side chooses 0.3, where the learned α is 1.08 and sparse retrieval nearly dense; the errors "
+    "are 0.588 and, of the dense network, 0.582. The lead of before, 0.638 against 0.706, was the mean over β that neither "
+    "side had chosen",
 )
