@@ -9,7 +9,8 @@ import remanence as rm
 from remanence.errors import BudgetError, UsageError
 from remanence.models.reader import Reply
 from remanence.store.where import Filter
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.streams.text_rows import pack, unpack, unpack_texts
 from small_language_model import folder as small_model
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from remanence import streams
 from remanence.errors import UsageError
 from remanence.streams import SCENARIOS, Stream, build
-from remanence.streams.experience import Concatenated
+from remanence.streams.examples import Concatenated
 
 FEW = settings(max_examples=15, deadline=None)
 SEEDS = st.integers(0, 1000)

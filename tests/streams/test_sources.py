@@ -13,7 +13,8 @@ from remanence import streams
 from remanence.errors import StateError, UsageError
 from remanence.streams import SOURCES, decoded_cache, listing
 from remanence.streams.clinc150 import DOMAINS, INTENTS
-from remanence.streams.sources import Source, _columns, _load
+from remanence.streams.source import Source, read_columns
+from remanence.streams.sources import _load
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -55,12 +56,12 @@ def test_images_are_read_to_the_bit_and_kept(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("REMANENCE_DATA", str(tmp_path))
     source = Source("set", files={"train": "set/train.parquet"})
     for _ in range(2):
-        x, y = _columns(source, "train")
+        x, y = read_columns(source, "train")
         assert torch.equal(x, pixels.unsqueeze(1))
         assert torch.equal(y, labels)
     (kept,) = (tmp_path / "cache/decoded").iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
-    assert torch.equal(_columns(source, "train")[0], pixels.unsqueeze(1))
+    assert torch.equal(read_columns(source, "train")[0], pixels.unsqueeze(1))
 
 
 def test_a_cache_that_cannot_be_written_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

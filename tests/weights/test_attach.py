@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 
 import remanence as rm
 from remanence.errors import Unsupported, UsageError
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.weights.batch import Batch, BatchSampler
 from remanence.weights.context import Context, Step
 from remanence.weights.custom_model import view

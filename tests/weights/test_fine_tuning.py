@@ -8,7 +8,8 @@ import remanence as rm
 from remanence.errors import BudgetError, Unsupported, UsageError
 from remanence.models.reader import reader
 from remanence.models.tiny_lm import language_model
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.streams.text_rows import pack
 from remanence.weights.fine_tuning import FineTuning, trained
 from small_language_model import folder as small_model

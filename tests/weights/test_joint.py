@@ -10,7 +10,8 @@ import torch
 
 import remanence as rm
 from remanence.request import Request
-from remanence.streams.experience import InMemory, Rows, Stream, Subset
+from remanence.streams.examples import InMemory, Rows, Subset
+from remanence.streams.experience import Stream
 from remanence.update import total
 
 SMALL = {"model": "mlp:12", "lr": 0.1, "batch_size": 10, "epochs": 1}

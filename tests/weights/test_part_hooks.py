@@ -13,7 +13,8 @@ import remanence as rm
 from remanence.errors import StateError, UsageError
 from remanence.models.heads import LinearHead
 from remanence.models.model import Model
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.weights.batch import Batch
 from remanence.weights.context import Step
 from remanence.weights.objective import competing_scores, plain_objective

@@ -187,7 +187,7 @@ def test_a_seed_that_diverges_stops_alone() -> None:
 def _short(experience: Any, rows: int) -> Any:
     from dataclasses import replace
 
-    from remanence.streams.experience import Subset
+    from remanence.streams.examples import Subset
 
     every = torch.arange(0, len(experience.examples), len(experience.examples) // rows)[:rows]
     return replace(experience, examples=Subset(experience.examples, every))

@@ -11,7 +11,8 @@ from torch import Tensor
 from remanence.answer import Answer
 from remanence.errors import UsageError
 from remanence.learner import Learner
-from remanence.streams.experience import Examples, Experience, Rows, Stream, Task, TestSet, Unlabelled
+from remanence.streams.examples import Examples, Rows, Unlabelled
+from remanence.streams.experience import Experience, Stream, Task, TestSet
 from remanence.streams.text_rows import unpack_texts
 
 ROWS = 1024

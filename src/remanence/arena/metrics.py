@@ -11,13 +11,20 @@ dips and intransigence are positive where it got worse, transfer is positive whe
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from remanence.arena.result import Probe
-
-Scores = Sequence[float | None]
-Matrix = Sequence[Scores]
+from remanence.arena.score_matrix import (
+    Matrix,
+    Scores,
+    curves,
+    difference,
+    is_square,
+    largest_drop,
+    mean,
+    scores_since_taught,
+    signed,
+)
 
 WINDOWS = (10, 100)
 MEGABYTE = 1024**2
@@ -74,7 +81,7 @@ def summarise(
 
 def average_accuracy(matrix: Matrix) -> float | None:
     """Mean score over the test sets after the last experience."""
-    return _mean(matrix[-1]) if matrix else None
+    return mean(matrix[-1]) if matrix else None
 
 
 def average_incremental_accuracy(matrix: Matrix) -> float | None:
@@ -82,12 +89,12 @@ def average_incremental_accuracy(matrix: Matrix) -> float | None:
 
     Source: Rebuffi et al., iCaRL, 2017, arXiv:1611.07725 (which pools rows: the same for equal test sets).
     """
-    return _mean(_mean(row[: k + 1]) for k, row in enumerate(matrix)) if _square(matrix) else None
+    return mean(mean(row[: k + 1]) for k, row in enumerate(matrix)) if is_square(matrix) else None
 
 
 def learning_accuracy(matrix: Matrix) -> float | None:
     """Mean score on each test set right after the experience that taught it."""
-    return _mean(row[k] for k, row in enumerate(matrix)) if _square(matrix) else None
+    return mean(row[k] for k, row in enumerate(matrix)) if is_square(matrix) else None
 
 
 def forgetting(matrix: Matrix, higher_is_better: bool = True) -> float | None:
@@ -97,15 +104,15 @@ def forgetting(matrix: Matrix, higher_is_better: bool = True) -> float | None:
     best is taken from the first experience on; here from the one that taught it, which differs only
     where something scored higher before it was taught.
     """
-    if not _square(matrix):
+    if not is_square(matrix):
         return None
-    m = _signed(matrix, higher_is_better)
+    m = signed(matrix, higher_is_better)
     last = len(m) - 1
     lost = []
     for j in range(last):
         best = max((row[j] for row in m[j:last] if row[j] is not None), default=None)  # type: ignore[type-var]
-        lost.append(_less(best, m[last][j]))
-    return _mean(lost)
+        lost.append(difference(best, m[last][j]))
+    return mean(lost)
 
 
 def backward_transfer(matrix: Matrix, higher_is_better: bool = True) -> float | None:
@@ -113,10 +120,10 @@ def backward_transfer(matrix: Matrix, higher_is_better: bool = True) -> float | 
 
     Source: Lopez-Paz and Ranzato, Gradient Episodic Memory, 2017, arXiv:1706.08840.
     """
-    if not _square(matrix):
+    if not is_square(matrix):
         return None
-    m = _signed(matrix, higher_is_better)
-    return _mean(_less(m[-1][j], m[j][j]) for j in range(len(m) - 1))
+    m = signed(matrix, higher_is_better)
+    return mean(difference(m[-1][j], m[j][j]) for j in range(len(m) - 1))
 
 
 def forward_transfer(matrix: Matrix, before: Scores, higher_is_better: bool = True) -> float | None:
@@ -124,11 +131,11 @@ def forward_transfer(matrix: Matrix, before: Scores, higher_is_better: bool = Tr
 
     Source: Lopez-Paz and Ranzato, Gradient Episodic Memory, 2017, arXiv:1706.08840.
     """
-    if not _square(matrix):
+    if not is_square(matrix):
         return None
-    m = _signed(matrix, higher_is_better)
-    start = _signed([before], higher_is_better)[0]
-    return _mean(_less(m[j - 1][j], start[j]) for j in range(1, min(len(m), len(start))))
+    m = signed(matrix, higher_is_better)
+    start = signed([before], higher_is_better)[0]
+    return mean(difference(m[j - 1][j], start[j]) for j in range(1, min(len(m), len(start))))
 
 
 def intransigence(matrix: Matrix, reference: Matrix, higher_is_better: bool = True) -> float | None:
@@ -139,10 +146,10 @@ def intransigence(matrix: Matrix, reference: Matrix, higher_is_better: bool = Tr
 
     Source: Chaudhry et al., Riemannian Walk for Incremental Learning, 2018, arXiv:1801.10112.
     """
-    if not (_square(matrix) and _square(reference)):
+    if not (is_square(matrix) and is_square(reference)):
         return None
-    own, joint = _signed(matrix, higher_is_better), _signed(reference, higher_is_better)
-    return _mean(_less(joint[k][k], own[k][k]) for k in range(min(len(own), len(joint))))
+    own, joint = signed(matrix, higher_is_better), signed(reference, higher_is_better)
+    return mean(difference(joint[k][k], own[k][k]) for k in range(min(len(own), len(joint))))
 
 
 def worst_dip(matrix: Matrix, probes: Sequence[Probe] = (), higher_is_better: bool = True) -> float | None:
@@ -152,10 +159,10 @@ def worst_dip(matrix: Matrix, probes: Sequence[Probe] = (), higher_is_better: bo
     taken in a later experience, by a probe or at its end; 0 where none fell. It includes what was never
     won back, so it is at least as large as the fall of any test set between being taught and the end.
     """
-    if not _square(matrix):
+    if not is_square(matrix):
         return None
-    m, later = _signed(matrix, higher_is_better), _later(matrix, probes, higher_is_better)
-    dips = [_less(m[j][j], score) for j, scores in later.items() for score in scores]
+    m, later = signed(matrix, higher_is_better), scores_since_taught(matrix, probes, higher_is_better)
+    dips = [difference(m[j][j], score) for j, scores in later.items() for score in scores]
     known = [dip for dip in dips if dip is not None]
     return max(0.0, *known) if known else None
 
@@ -168,9 +175,9 @@ def recovery(matrix: Matrix, probes: Sequence[Probe], higher_is_better: bool = T
     are divided: 0 where nothing comes back, 1 where all does, more where it ends higher. None without
     a drop.
     """
-    if not _square(matrix) or not probes:
+    if not is_square(matrix) or not probes:
         return None
-    m = _signed(matrix, higher_is_better)
+    m = signed(matrix, higher_is_better)
     sign = 1 if higher_is_better else -1
     lowest: dict[tuple[int, int], float] = {}
     for probe in probes:
@@ -193,11 +200,11 @@ def min_acc(matrix: Matrix, probes: Sequence[Probe] = (), higher_is_better: bool
 
     Source: De Lange et al., Continual evaluation for lifelong learning, 2022, arXiv:2205.13452.
     """
-    if not _square(matrix):
+    if not is_square(matrix):
         return None
-    worst = [min(scores) for scores in _later(matrix, probes, higher_is_better).values() if scores]
-    mean = _mean(worst)
-    return mean if mean is None or higher_is_better else -mean
+    worst = [min(scores) for scores in scores_since_taught(matrix, probes, higher_is_better).values() if scores]
+    found = mean(worst)
+    return found if found is None or higher_is_better else -found
 
 
 def wc_acc(matrix: Matrix, probes: Sequence[Probe] = (), higher_is_better: bool = True) -> float | None:
@@ -205,7 +212,7 @@ def wc_acc(matrix: Matrix, probes: Sequence[Probe] = (), higher_is_better: bool 
 
     Source: De Lange et al., Continual evaluation for lifelong learning, 2022, arXiv:2205.13452.
     """
-    if not _square(matrix):
+    if not is_square(matrix):
         return None
     k = len(matrix)
     current = matrix[-1][k - 1]
@@ -222,7 +229,7 @@ def windowed_forgetting(probes: Sequence[Probe], window: int, higher_is_better: 
 
     Source: De Lange et al., Continual evaluation for lifelong learning, 2022, arXiv:2205.13452.
     """
-    return _mean(_largest_drop(curve, window) for curve in _curves(probes, higher_is_better))
+    return mean(largest_drop(curve, window) for curve in curves(probes, higher_is_better))
 
 
 def windowed_plasticity(probes: Sequence[Probe], window: int, higher_is_better: bool = True) -> float | None:
@@ -231,7 +238,7 @@ def windowed_plasticity(probes: Sequence[Probe], window: int, higher_is_better: 
     Source: De Lange et al., Continual evaluation for lifelong learning, 2022, arXiv:2205.13452 (by its
     formula; the authors' code misses rises that start below an earlier score).
     """
-    return _mean(_largest_drop(curve, window) for curve in _curves(probes, not higher_is_better))
+    return mean(largest_drop(curve, window) for curve in curves(probes, not higher_is_better))
 
 
 def learning_curve_area(probes: Sequence[Probe], first: int = 10) -> float | None:
@@ -246,7 +253,7 @@ def learning_curve_area(probes: Sequence[Probe], first: int = 10) -> float | Non
             score = probe.scores[probe.experience]
             if score is not None:
                 taught.setdefault(probe.experience, []).append(score)
-    return _mean(_mean(scores[:first]) for scores in taught.values())
+    return mean(mean(scores[:first]) for scores in taught.values())
 
 
 def area_over_bytes(points: Iterable[tuple[float, float]]) -> tuple[float, float] | None:
@@ -280,62 +287,3 @@ def area_over_bytes(points: Iterable[tuple[float, float]]) -> tuple[float, float
         for left, right, low, high in zip(sizes, sizes[1:], heights, heights[1:], strict=False)
     )
     return area, area / (sizes[-1] - sizes[0])
-
-
-def _square(matrix: Matrix) -> bool:
-    """Whether test set j is the one that experience j taught; a run that stopped early has fewer rows."""
-    return bool(matrix) and all(len(row) >= len(matrix) for row in matrix)
-
-
-def _signed(matrix: Matrix, higher_is_better: bool) -> list[list[float | None]]:
-    if higher_is_better:
-        return [list(row) for row in matrix]
-    return [[None if score is None else -score for score in row] for row in matrix]
-
-
-def _later(matrix: Matrix, probes: Sequence[Probe], higher_is_better: bool) -> dict[int, list[float]]:
-    """The signed scores on each test set taken after the experience that taught it."""
-    rows = [(k, row) for k, row in enumerate(matrix)] + [(probe.experience, probe.scores) for probe in probes]
-    sign = 1 if higher_is_better else -1
-    return {
-        j: [sign * score for k, row in rows if k > j and j < len(row) and (score := row[j]) is not None]
-        for j in range(len(matrix) - 1)
-    }
-
-
-def _curves(probes: Sequence[Probe], higher_is_better: bool) -> list[list[float]]:
-    """The signed scores on each test set, from the experience that teaches it on."""
-    sign = 1 if higher_is_better else -1
-    last = max((probe.experience for probe in probes), default=-1)
-    if any(len(probe.scores) <= last for probe in probes):
-        return []
-    return [
-        [sign * score for p in probes if p.experience >= j and (score := p.scores[j]) is not None]
-        for j in range(last + 1)
-    ]
-
-
-def _largest_drop(curve: Sequence[float], window: int) -> float | None:
-    """The largest ``curve[a] - curve[b]`` with a < b < a + window, at least 0."""
-    if not curve:
-        return None
-    highest: deque[int] = deque()  # places in the window whose scores fall from left to right
-    drop = 0.0
-    for b, score in enumerate(curve):
-        if highest and highest[0] <= b - window:
-            highest.popleft()
-        if highest:
-            drop = max(drop, curve[highest[0]] - score)
-        while highest and curve[highest[-1]] <= score:
-            highest.pop()
-        highest.append(b)
-    return drop
-
-
-def _less(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from remanence.models.byte_tokenizer import BEGIN
 from remanence.randomness import derive
-from remanence.streams.recall.needle_text import NeedleText, needle_text
+from remanence.streams.recall.needle_text import needle_text
+from remanence.streams.recall.notes import NeedleText
 
 Scores = Callable[[Tensor], Tensor]
 """Of a model: from tokens (rows, length) to scores (rows, length, vocabulary) of what follows each."""

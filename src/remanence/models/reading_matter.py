@@ -13,7 +13,8 @@ from torch import Tensor
 
 from remanence.models.byte_tokenizer import BEGIN, PAD
 from remanence.randomness import derive, generator
-from remanence.streams.recall.needle_text import draw_names, draw_values, needle_text
+from remanence.streams.recall.needle_text import needle_text
+from remanence.streams.recall.notes import draw_names, draw_values
 from remanence.streams.shakespeare import tiny_shakespeare
 
 ANSWER = 4.0

@@ -4,14 +4,12 @@ from remanence.streams.blurry import blur
 from remanence.streams.cases import working
 from remanence.streams.corruptions import imbalance, limit, noise
 from remanence.streams.disclosing import disclose, online, unlabelled
+from remanence.streams.examples import Examples, InMemory, Rows
 from remanence.streams.experience import (
     CLASSIFICATION,
     REGRESSION,
     Disclosure,
-    Examples,
     Experience,
-    InMemory,
-    Rows,
     Segment,
     Stream,
     Task,
@@ -21,9 +19,9 @@ from remanence.streams.facts import changing
 from remanence.streams.folder import folder
 from remanence.streams.folds import alone, fold
 from remanence.streams.recall.planted_stream import planted
-from remanence.streams.recipes import hold_out, parse, with_seed
+from remanence.streams.recipes import build, hold_out, parse, with_seed
 from remanence.streams.recurring import power_law, recur
-from remanence.streams.scenarios import SCENARIOS, build, scenario, split
+from remanence.streams.scenarios import SCENARIOS, scenario, split
 from remanence.streams.sources import SOURCES, listing, whole
 from remanence.streams.table import table
 from remanence.streams.tensors import tensors

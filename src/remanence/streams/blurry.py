@@ -11,7 +11,8 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Concatenated, Segment, Stream, Subset, TestSet
+from remanence.streams.examples import Concatenated, Subset
+from remanence.streams.experience import Segment, Stream, TestSet
 from remanence.streams.scenarios import Seed, group_name, recorded, scenario, start
 
 

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Stream, Subset
+from remanence.streams.examples import Subset
+from remanence.streams.experience import Stream
 from remanence.streams.scenarios import Experiences, Seed, recorded, scenario, start
 
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from remanence.errors import MissingExtra, UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import CLASSIFICATION, Examples, InMemory, Rows, Segment, Stream, TestSet
+from remanence.streams.examples import Examples, InMemory, Rows
+from remanence.streams.experience import CLASSIFICATION, Segment, Stream, TestSet
+from remanence.streams.scenarios import split
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 HELD = 256 << 20
@@ -80,9 +82,9 @@ def folder(
         raise UsageError(f"{root} is not a folder: give one with a subfolder of images for each class")
     train_at = root / "train" if (root / "train").is_dir() else None
     test_at = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
-    split = train_at is not None and test_at is not None
-    names, files, labels = _listed(train_at if split and train_at else root)
-    if split and test_at:
+    given_split = train_at is not None and test_at is not None
+    names, files, labels = _listed(train_at if given_split and train_at else root)
+    if given_split and test_at:
         other, test_files, test_labels = _listed(test_at)
         strange = sorted(set(other) - set(names))
         if strange:
@@ -115,9 +117,7 @@ def folder(
     )
     if experiences == 1:
         return stream
-    from remanence.streams.scenarios import split as by_class  # which itself opens folders
-
-    return by_class(stream, min(5, len(names)) if experiences is None else experiences)
+    return split(stream, min(5, len(names)) if experiences is None else experiences)
 
 
 class ImageFiles(Examples):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -13,11 +13,30 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Stream, Subset, TestSet
-from remanence.streams.scenarios import Seed, apply, build, find, options_read, recorded, scenario, start
+from remanence.streams.examples import Subset
+from remanence.streams.experience import Stream, TestSet
+from remanence.streams.folder import folder
+from remanence.streams.scenarios import Seed, apply, find, options_read, recorded, scenario, start
 from remanence.streams.sources import default_experiences, known, whole
+from remanence.streams.table import table
 
 MAKES_EXPERIENCES = frozenset({"split", "permute", "rotate", "blur", "recur"})
+
+
+def build(recipe: dict[str, Any]) -> Stream:
+    """The stream that a recipe describes."""
+    stream = opened(recipe)
+    for name, options in recipe["scenarios"]:
+        stream = apply(name, stream, options)
+    return stream
+
+
+def opened(recipe: dict[str, Any]) -> Stream:
+    """The source of a recipe: a dataset by name, or a file or folder of the user's by its path."""
+    if "path" not in recipe:
+        return whole(recipe["source"])
+    openers: dict[str, Callable[..., Stream]] = {"table": table, "folder": folder}
+    return openers[recipe["source"]](recipe["path"], **recipe["options"])
 
 
 def parse(

@@ -15,10 +15,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from remanence.errors import UsageError, nearest
 from remanence.hyperparameters import first_problem
 from remanence.randomness import generator
-from remanence.streams.experience import Disclosure, Segment, Stream, Subset, TestSet
-from remanence.streams.folder import folder
+from remanence.streams.examples import Subset
+from remanence.streams.experience import Disclosure, Segment, Stream, TestSet
 from remanence.streams.sources import whole
-from remanence.streams.table import table
 
 Scenario = TypeVar("Scenario", bound=Callable[..., Stream])
 SCENARIOS: dict[str, Callable[..., Stream]] = {}
@@ -77,22 +76,6 @@ def recorded(stream: Stream, name: str, options: dict[str, Any]) -> dict[str, An
         return None
     scenarios = list(stream.recipe["scenarios"])  # type: ignore[call-overload]
     return {**stream.recipe, "scenarios": [*scenarios, [name, options]]}
-
-
-def build(recipe: dict[str, Any]) -> Stream:
-    """The stream that a recipe describes."""
-    stream = opened(recipe)
-    for name, options in recipe["scenarios"]:
-        stream = apply(name, stream, options)
-    return stream
-
-
-def opened(recipe: dict[str, Any]) -> Stream:
-    """The source of a recipe: a dataset by name, or a file or folder of the user's by its path."""
-    if "path" not in recipe:
-        return whole(recipe["source"])
-    openers: dict[str, Callable[..., Stream]] = {"table": table, "folder": folder}
-    return openers[recipe["source"]](recipe["path"], **recipe["options"])
 
 
 def find(name: str) -> Callable[..., Stream]:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.streams.chunks import open_reader
-from remanence.streams.experience import Disclosure, Examples, Rows, Segment, Stream, TestSet
+from remanence.streams.examples import Examples, Rows
+from remanence.streams.experience import Disclosure, Segment, Stream, TestSet
+from remanence.streams.readers import open_reader
 from remanence.streams.slices import equal
 from remanence.streams.table_scan import TableScan
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.streams.chunks import Reader
 from remanence.streams.columns import Array, Encoder, RunningStatistics, kinds_of, stored_as
-from remanence.streams.experience import Rows
+from remanence.streams.examples import Rows
+from remanence.streams.file_reader import Reader
 from remanence.streams.slices import Groups
 from remanence.streams.target import Target
 

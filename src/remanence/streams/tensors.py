@@ -10,17 +10,8 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.streams.experience import (
-    CLASSIFICATION,
-    REGRESSION,
-    Examples,
-    InMemory,
-    Rows,
-    Segment,
-    Stream,
-    Subset,
-    TestSet,
-)
+from remanence.streams.examples import Examples, InMemory, Rows, Subset
+from remanence.streams.experience import CLASSIFICATION, REGRESSION, Segment, Stream, TestSet
 
 DEFAULTS: dict[str, object] = {"model": "mlp:100,100", "batch_size": 10, "epochs": 1, "size": 200}
 

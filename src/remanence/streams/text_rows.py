@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UsageError
-from remanence.streams.experience import Disclosure, InMemory, Segment, Stream, Task, TestSet
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Disclosure, Segment, Stream, Task, TestSet
 
 
 def pack(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> Tensor:

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from remanence.errors import UsageError
 from remanence.randomness import generator
-from remanence.streams.experience import Disclosure, Stream, TestSet, Transformed
+from remanence.streams.examples import Transformed
+from remanence.streams.experience import Disclosure, Stream, TestSet
 from remanence.streams.scenarios import Seed, recorded, scenario, start
 
 Transform = Callable[[Tensor], Tensor]

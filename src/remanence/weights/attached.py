@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from remanence.errors import Unsupported, UsageError
-from remanence.streams.experience import Examples, Experience
+from remanence.streams.examples import Examples
+from remanence.streams.experience import Experience
 from remanence.training import Training
 from remanence.update import Update
 from remanence.weights.batch import Batch

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from remanence.errors import UsageError
 from remanence.models.model import Frozen, Model
 from remanence.schedules import Schedule
-from remanence.streams.experience import Examples, Experience, Rows
+from remanence.streams.examples import Examples, Rows
+from remanence.streams.experience import Experience
 from remanence.update import Update
 from remanence.weights import optimizers
 from remanence.weights.batch import Batch

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from remanence.errors import Unsupported, UsageError
-from remanence.streams.experience import Examples, Experience, InMemory, Rows
+from remanence.streams.examples import Examples, InMemory, Rows
+from remanence.streams.experience import Experience
 from remanence.weights.batch import Batch
 from remanence.weights.context import Step
 from remanence.weights.hooks import overrides

@@ -25,7 +25,8 @@ from remanence.recipe import Recipe
 from remanence.registry import system
 from remanence.request import Removal, Request
 from remanence.state import load_tensors
-from remanence.streams.experience import Examples, Experience, Rows
+from remanence.streams.examples import Examples, Rows
+from remanence.streams.experience import Experience
 from remanence.update import Update
 from remanence.weights.batch import Batch
 from remanence.weights.trainer import Trainer

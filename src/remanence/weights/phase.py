@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from remanence import schedules
 from remanence.errors import UsageError
 from remanence.randomness import derive, seed_global
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.training import Training
 from remanence.update import Update
 from remanence.weights import optimizers

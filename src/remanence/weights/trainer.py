@@ -10,7 +10,8 @@ from torch import Tensor
 from remanence.answer import Answer
 from remanence.errors import StateError, UsageError
 from remanence.randomness import derive, seed_global
-from remanence.streams.experience import Experience, Rows
+from remanence.streams.examples import Rows
+from remanence.streams.experience import Experience
 from remanence.update import Update
 from remanence.weights import optimizers
 from remanence.weights.batch import Batch, BatchSampler, plain_sampler

@@ -14,7 +14,7 @@ from remanence.models.model import Frozen, Model
 from remanence.randomness import derive
 from remanence.request import Removal
 from remanence.schedules import Schedule
-from remanence.streams.experience import Examples, Rows
+from remanence.streams.examples import Examples, Rows
 from remanence.training import Training
 from remanence.update import Update
 from remanence.weights import normalisation, optimizers

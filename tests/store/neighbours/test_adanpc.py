@@ -9,7 +9,8 @@ import torch
 
 import remanence as rm
 from remanence.store.neighbours.adanpc import ANSWERED, GIVEN, AdaNPC
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 
 
 def rows(n: int = 60, seed: int = 0, inputs: int = 5) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import remanence as rm
 from remanence.store.neighbours.visual_memory import VisualMemory
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 
 
 def rows(n: int = 60, seed: int = 0, inputs: int = 5) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,8 @@ import remanence as rm
 from remanence.errors import BudgetError, UsageError
 from remanence.factory import build, recipe_for
 from remanence.request import Request
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.weights.heads.g_acil import GACIL
 
 INPUTS, BUFFER = 6, 12

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import remanence as rm
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.weights.heads.kalman import Kalman
 
 

@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
 import remanence as rm
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.weights.modules import reloop2
 from remanence.weights.modules.reloop2 import ReLoop2
 from remanence.weights.trainer import Trainer

@@ -10,7 +10,7 @@ from torch import nn
 
 from remanence.models.heads import LinearHead
 from remanence.models.model import Model
-from remanence.streams.experience import Rows
+from remanence.streams.examples import Rows
 from remanence.weights.penalties import fisher
 
 

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 
 import remanence as rm
 from remanence.request import Request
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.weights.replay.er import ER
 from remanence.weights.trainer import Trainer
 

@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from remanence.claims.engine.experiment import Measured
 from remanence.randomness import derive, global_generator
-from remanence.streams.recall.needle_text import NeedleText, needle_text
+from remanence.streams.recall.needle_text import needle_text
+from remanence.streams.recall.notes import NeedleText
 
 if TYPE_CHECKING:
     from remanence.context.caches.cache import PolicyCache

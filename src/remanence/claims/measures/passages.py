@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from remanence import streams
 from remanence.streams import decoded_cache
-from remanence.streams.experience import Concatenated, Segment, Stream, TestSet
+from remanence.streams.examples import Concatenated
+from remanence.streams.experience import Segment, Stream, TestSet
 from remanence.streams.text_rows import unpack
 
 

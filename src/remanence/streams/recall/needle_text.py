@@ -6,105 +6,27 @@ note, question and answer is known exactly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from remanence.errors import UsageError
 from remanence.randomness import derive, generator
+from remanence.streams.recall.notes import (
+    NOTE_LENGTH,
+    QUESTION_LENGTH,
+    VALUE_LENGTH,
+    Fact,
+    NeedleText,
+    Question,
+    draw_names,
+    draw_values,
+    drawn,
+)
 from remanence.streams.recall.sequence_batch import IGNORE, SequenceBatch
 from remanence.streams.shakespeare import tiny_shakespeare
 
 VOCABULARY = 256
-_CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxz", "aeiou"
-_SYMBOLS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_LONG = 4
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One note in the text.
-
-    Parameters
-    ----------
-    name, value:
-        What it is about (five letters) and what it says (four letters and digits).
-    start, end:
-        Where its sentence lies in the text, in bytes.
-    latest:
-        Whether no later note of the text revises it.
-    """
-
-    name: str
-    value: str
-    start: int
-    end: int
-    latest: bool
-
-    @property
-    def sentence(self) -> str:
-        """The note, a line of its own."""
-        return f"Note: the key of {self.name}={self.value}.\n"
-
-    @property
-    def question(self) -> str:
-        """The prompt, a line that the answer ends; the value is the exact answer."""
-        return f"Question: the key of {self.name}="
-
-    @property
-    def value_at(self) -> int:
-        """Where in the text its value begins, in bytes."""
-        return self.end - 2 - len(self.value)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question within the text.
-
-    Parameters
-    ----------
-    fact:
-        What is asked for: the latest note of this name before the question.
-    start, end:
-        Where question and answer lie in the text, in bytes.
-    answer_at:
-        Where the answer begins, in bytes.
-    """
-
-    fact: Fact
-    start: int
-    end: int
-    answer_at: int
-
-    @property
-    def distance(self) -> int:
-        """How many bytes lie between the beginnings of the value in the note and in the answer."""
-        return self.answer_at - self.fact.value_at
-
-
-@dataclass(frozen=True)
-class NeedleText:
-    """A text with facts in it, and what there is to know about them.
-
-    Parameters
-    ----------
-    text:
-        ASCII characters.
-    facts:
-        All notes in their order, revisions among them.
-    questions:
-        All questions within the text, in their order.
-    """
-
-    text: str
-    facts: tuple[Fact, ...]
-    questions: tuple[Question, ...]
-
-    @property
-    def latest(self) -> tuple[Fact, ...]:
-        """The notes that hold at the end of the text, one a name."""
-        return tuple(fact for fact in self.facts if fact.latest)
 
 
 def needle_text(
@@ -155,11 +77,11 @@ def needle_text(
     draw = generator(seed, "planted")
     names = draw_names(facts, draw) if facts > 0 else []
     values = draw_values(facts + revisions, draw) if facts + revisions > 0 else []
-    room = length - _NOTE * (facts + revisions) - _QUESTION * questions
+    room = length - NOTE_LENGTH * (facts + revisions) - QUESTION_LENGTH * questions
     if facts < 1 or revisions < 0 or not 0 <= questions <= facts or room < 0:
         raise UsageError(
             f"{facts} facts, {revisions} revisions and {questions} questions do not go into {length} bytes: give at "
-            f"least one fact, no more questions than facts, {_NOTE} bytes a note and {_QUESTION} a question"
+            f"least one fact, no more questions than facts, {NOTE_LENGTH} bytes a note and {QUESTION_LENGTH} a question"
         )
     if at is None:
         events = _scattered(room, names, revisions, questions, gap, draw)
@@ -170,7 +92,7 @@ def needle_text(
                 "revisions nor questions"
             )
         events = [
-            (max(0, min(place - _NOTE * k, room)), True, name)
+            (max(0, min(place - NOTE_LENGTH * k, room)), True, name)
             for k, (place, name) in enumerate(zip(at, names, strict=True))
         ]
     source = tiny_shakespeare(held_out=held_out) if filler is None else filler
@@ -204,41 +126,14 @@ def needle_rows(rows: int, length: int, seed: int, **settings: Any) -> SequenceB
         given = needle_text(length, derive(seed, "planted row", row), **settings)
         tokens[row] = torch.frombuffer(bytearray(given.text.encode("ascii")), dtype=torch.uint8)
         for question in given.questions:
-            asked = slice(question.answer_at - 1, question.answer_at - 1 + _LONG)
-            targets[row, asked] = tokens[row, question.answer_at : question.answer_at + _LONG]
+            asked = slice(question.answer_at - 1, question.answer_at - 1 + VALUE_LENGTH)
+            targets[row, asked] = tokens[row, question.answer_at : question.answer_at + VALUE_LENGTH]
             distance[row, asked] = question.distance - 1
     return SequenceBatch(tokens, targets, distance, VOCABULARY)
 
 
-_NOTE = len(Fact("bdfgk", "0" * _LONG, 0, 0, True).sentence)
-_QUESTION = len(Fact("bdfgk", "0" * _LONG, 0, 0, True).question) + _LONG + 2
-
 Event = tuple[int, bool, str]
 """A place in the filler, whether a note (or else a question) stands there, and of which name."""
-
-
-def draw_names(count: int, draw: torch.Generator) -> list[str]:
-    """Names of notes: five letters, all different, and in their last two letters too as long as there are enough."""
-    letters = [_CONSONANTS, _VOWELS, _CONSONANTS]
-    endings = [vowel + consonant for vowel in _VOWELS for consonant in _CONSONANTS]
-    most = len(endings) ** 2 * len(_CONSONANTS)
-    if count > most:
-        raise UsageError(f"{count} facts need as many names, and there are {most}: plant fewer")
-    order = torch.randperm(len(endings), generator=draw).tolist()
-    found: dict[str, None] = {}
-    while len(found) < count:
-        begin = "".join(part[_drawn(0, len(part) - 1, draw)] for part in letters)
-        found[begin + endings[order[len(found) % len(order)]]] = None
-    return list(found)
-
-
-def draw_values(count: int, draw: torch.Generator) -> list[str]:
-    """Values of four letters and digits, all different."""
-    found: dict[str, None] = {}
-    while len(found) < count:
-        drawn = torch.randint(len(_SYMBOLS), (_LONG,), generator=draw)
-        found["".join(_SYMBOLS[place] for place in drawn.tolist())] = None
-    return list(found)
 
 
 def _scattered(
@@ -251,27 +146,23 @@ def _scattered(
     events: list[Event] = []
     latest: dict[str, int] = {}
     for k, name in enumerate(names):
-        between = _drawn(low, min(high, room), draw) if k < questions else 0
-        latest[name] = _drawn(0, room - between, draw)
+        between = drawn(low, min(high, room), draw) if k < questions else 0
+        latest[name] = drawn(0, room - between, draw)
         events.append((latest[name], True, name))
         if k < questions:
             events.append((latest[name] + between, False, name))
     for _ in range(revisions):
-        name = names[_drawn(0, len(names) - 1, draw)]
-        events.append((_drawn(0, latest[name], draw), True, name))
+        name = names[drawn(0, len(names) - 1, draw)]
+        events.append((drawn(0, latest[name], draw), True, name))
     # At one place notes stand before questions, so that no question comes before its note.
     return sorted(events, key=lambda event: (event[0], not event[1]))
-
-
-def _drawn(low: int, high: int, draw: torch.Generator) -> int:
-    return int(torch.randint(low, high + 1, (1,), generator=draw))
 
 
 def _stretch(source: str, length: int, draw: torch.Generator) -> str:
     """So many bytes of a text, from the beginning of one of its lines, and from its own beginning after its end."""
     if not source.endswith("\n") or not source.isascii():
         raise UsageError("a filler must be ASCII text that ends with a line break")
-    start = source.rfind("\n", 0, _drawn(0, len(source) - 1, draw)) + 1
+    start = source.rfind("\n", 0, drawn(0, len(source) - 1, draw)) + 1
     turned = source[start:] + source[:start]
     return (turned * (-(-length // len(turned))))[:length]
 
@@ -290,13 +181,13 @@ def _written(body: str, events: list[Event], values: list[str]) -> NeedleText:
         size += line - used
         used = line
         if note:
-            fact = Fact(name, values[len(facts)], size, size + _NOTE, last[name] == k)
+            fact = Fact(name, values[len(facts)], size, size + NOTE_LENGTH, last[name] == k)
             known[name] = fact
             facts.append(fact)
             parts.append(fact.sentence)
         else:
             fact = known[name]
-            questions.append(Question(fact, size, size + _QUESTION, size + len(fact.question)))
+            questions.append(Question(fact, size, size + QUESTION_LENGTH, size + len(fact.question)))
             parts.append(f"{fact.question}{fact.value}.\n")
         size += len(parts[-1])
     return NeedleText("".join([*parts, body[used:]]), tuple(facts), tuple(questions))

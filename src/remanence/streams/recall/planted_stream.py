@@ -10,9 +10,11 @@ from pydantic import Field
 
 from remanence.errors import UsageError
 from remanence.randomness import derive, generator
-from remanence.streams.experience import ANSWERING, Disclosure, InMemory, Segment, Stream, TestSet
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import ANSWERING, Disclosure, Segment, Stream, TestSet
 from remanence.streams.facts import SMALL_TALK
-from remanence.streams.recall.needle_text import Fact, NeedleText, needle_text
+from remanence.streams.recall.needle_text import needle_text
+from remanence.streams.recall.notes import Fact, NeedleText
 from remanence.streams.scenarios import Seed, recorded, scenario, start
 from remanence.streams.text_rows import pack, pack_texts
 

@@ -22,7 +22,8 @@ from remanence.models.heads import Head
 from remanence.randomness import derive, generator, global_generator
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.update import Update
 from remanence.weights.batch import Batch
 from remanence.weights.context import Context, Step

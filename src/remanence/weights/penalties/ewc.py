@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.streams.experience import Examples, Experience, Subset
+from remanence.streams.examples import Examples, Subset
+from remanence.streams.experience import Experience
 from remanence.update import Update
 from remanence.weights.context import Context, Step
 from remanence.weights.part import Part

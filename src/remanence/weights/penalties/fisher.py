@@ -17,7 +17,7 @@ from torch.func import functional_call, grad, vmap
 from remanence.models.heads import LinearHead
 from remanence.models.model import Model
 from remanence.modes import evaluation
-from remanence.streams.experience import Rows
+from remanence.streams.examples import Rows
 
 Kind = Literal["empirical", "true"]
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 from remanence.request import Removal, Request
-from remanence.streams.experience import Experience, InMemory
+from remanence.streams.examples import InMemory
+from remanence.streams.experience import Experience
 from remanence.update import Update
 from remanence.weights.batch import Batch
 from remanence.weights.context import Context, Step

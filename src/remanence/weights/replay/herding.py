@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from remanence.randomness import generator
-from remanence.streams.experience import Examples
+from remanence.streams.examples import Examples
 from remanence.update import Update
 from remanence.weights.batch import Batch
 from remanence.weights.context import Context

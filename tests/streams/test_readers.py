@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 
 from remanence.errors import UsageError
-from remanence.streams import chunks
-from remanence.streams.chunks import open_reader
+from remanence.streams import csv_reader
 from remanence.streams.csv_records import record_ends
+from remanence.streams.readers import open_reader
 
 FIELD = st.text(alphabet='ab,"\n\r;é ', max_size=6)
 
@@ -72,16 +72,16 @@ def test_blank_lines_end_no_record():
 
 @pytest.mark.parametrize("block", [16, 64, 1 << 20])
 def test_pieces_of_a_csv_file_are_the_same_whatever_the_block(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(chunks, "BLOCK", block)
+    monkeypatch.setattr(csv_reader, "BLOCK", block)
     path = tmp_path / "a.csv"
     rows = [(str(k), f'say "{k}",\nplease' if k % 3 == 0 else f"plain {k}") for k in range(50)]
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["number", "words"])
         writer.writerows(rows)
-    monkeypatch.setattr(chunks, "BLOCK", max(block, 64))
+    monkeypatch.setattr(csv_reader, "BLOCK", max(block, 64))
     reader = open_reader(path)
-    monkeypatch.setattr(chunks, "BLOCK", block)
+    monkeypatch.setattr(csv_reader, "BLOCK", block)
     reader.rows = 7
     scanned = list(reader.scan(["number", "words"]))
     table = pyarrow.concat_tables(scanned)
@@ -159,8 +159,8 @@ def test_missing_files_folders_and_truncated_parquet(tmp_path):
 
 
 def test_a_quotation_mark_left_open_is_refused_before_memory_is_full(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "BLOCK", 1000)
-    monkeypatch.setattr(chunks, "LONGEST", 20_000)
+    monkeypatch.setattr(csv_reader, "BLOCK", 1000)
+    monkeypatch.setattr(csv_reader, "LONGEST", 20_000)
     path = tmp_path / "a.csv"
     path.write_text('a,b\n1,2\n3,"open\n' + "4,5\n" * 20_000)
     reader = open_reader(path)

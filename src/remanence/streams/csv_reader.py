@@ -1,193 +1,23 @@
-"""Reading a CSV or Parquet file piece by piece: bounds found in one pass, then any piece again on its own."""
+"""Reading a delimited text file in blocks, cut at the ends of records, with the line of whatever cannot be read."""
 
 from __future__ import annotations
 
 import codecs
-import os
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 
-from remanence.errors import MissingExtra, UsageError, nearest
+from remanence.errors import UsageError
 from remanence.streams.csv_records import delimiter_of, record_ends
+from remanence.streams.file_reader import Piece, Reader, first_line
 
 BLOCK = 4 << 20
 LONGEST = 64 << 20
 """No record of a CSV file may be longer than this many bytes; most often a quotation mark is left open."""
 MISSING = ["", "NA", "N/A", "n/a", "#N/A", "nan", "NaN", "-nan", "null", "NULL", "None", "<NA>", "?"]
-
-
-class Piece(NamedTuple):
-    """Where a chunk lies: a byte range and first line of a CSV file, or a row group and a place within it."""
-
-    start: int
-    stop: int
-    first: int = 0
-
-
-class Reader(ABC):
-    """One file, as chunks of at most `rows` records, each an arrow table.
-
-    Parameters
-    ----------
-    path:
-        The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows = 8192
-        self.types: dict[str, Any] = {}
-        self.pieces: list[Piece] = []
-        self._stamp = self._stat()
-
-    names: Sequence[str] = ()
-
-    @abstractmethod
-    def sample(self, rows: int) -> Any:
-        """The first records, with types as they look."""
-
-    @abstractmethod
-    def scan(self, columns: Sequence[str]) -> Iterator[Any]:
-        """All chunks in order, noting in `pieces` where each lies."""
-
-    @abstractmethod
-    def read(self, number: int, columns: Sequence[str]) -> Any:
-        """One chunk again, after `scan`."""
-
-    def typed(self, types: dict[str, Any]) -> None:
-        """Settle the types in which columns are read from now on."""
-        self.types = types
-
-    def _stat(self) -> tuple[int, int]:
-        found = self.path.stat()
-        return found.st_size, found.st_mtime_ns
-
-    def _unchanged(self) -> None:
-        if self._stat() != self._stamp:
-            raise UsageError(f"{self.path} was changed while it was read: open the stream again")
-
-    def require(self, column: str, role: str) -> None:
-        """Raise a `UsageError` with the nearest names if there is no such column."""
-        if column not in self.names:
-            raise UsageError(f"{self.path.name} has no column {column!r} ({role}): {nearest(column, self.names)}")
-
-
-def open_reader(path: str | os.PathLike[str], dates: str | None = None) -> Reader:
-    """The reader that suits a file, by its name.
-
-    Parameters
-    ----------
-    path:
-        A ``.csv``, ``.tsv`` or ``.parquet`` file.
-    dates:
-        How dates are written in a CSV file where it is not ISO 8601, ``"%d/%m/%Y"``.
-
-    Raises
-    ------
-    UsageError
-        If there is no such file, or it is of another type, or empty.
-    MissingExtra
-        If pyarrow is not installed.
-    """
-    file = Path(path)
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder, expected a file: use streams.folder for images by class")
-    if not file.exists():
-        raise UsageError(f"there is no file {file}: check the path")
-    kind = file.suffix.lower()
-    if kind not in (".csv", ".tsv", ".txt", ".parquet", ".pq"):
-        raise UsageError(f"{file.name} is neither CSV nor Parquet: save it as .csv, .tsv or .parquet")
-    if file.stat().st_size == 0:
-        raise UsageError(f"{file.name} is empty: give a file with a header and rows")
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise MissingExtra("pyarrow", "data", f"reading {file.name}") from None
-    try:
-        return ParquetReader(file) if kind in (".parquet", ".pq") else CsvReader(file, dates)
-    except PermissionError:
-        raise UsageError(f"{file} may not be read: ask for permission to read it") from None
-
-
-class ParquetReader(Reader):
-    """A Parquet file, streamed within its row groups."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        import pyarrow
-        import pyarrow.parquet as parquet
-
-        try:
-            self._file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
-        except (pyarrow.ArrowInvalid, OSError) as error:
-            raise UsageError(f"{path.name} cannot be read as Parquet ({_brief(error)}): give an intact file") from None
-        self.names = list(self._file.schema_arrow.names)
-        if self._file.metadata.num_rows == 0:
-            raise UsageError(f"{path.name} has no rows: give a file with data")
-        self._open: tuple[int, tuple[str, ...], int, Iterator[Any]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_open": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        import pyarrow.parquet as parquet
-
-        self.__dict__.update(state)
-        self._file = parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20)
-
-    def sample(self, rows: int) -> Any:
-        return self._table(next(self._file.iter_batches(rows, use_threads=False)))
-
-    def scan(self, columns: Sequence[str]) -> Iterator[Any]:
-        self.pieces = []
-        for group in range(self._file.metadata.num_row_groups):
-            for place, batch in enumerate(self._batches(group, columns)):
-                self.pieces.append(Piece(group, group + 1, place))
-                yield self._table(batch)
-
-    def read(self, number: int, columns: Sequence[str]) -> Any:
-        self._unchanged()
-        group, _, place = self.pieces[number]
-        wanted = tuple(columns)
-        # Batches of a row group come in order only, so going on where the last read stopped saves decoding it again.
-        if self._open is None or self._open[:2] != (group, wanted) or self._open[2] > place:
-            self._open = (group, wanted, 0, self._batches(group, columns))
-        _, _, at, batches = self._open
-        for _ in range(place - at):
-            next(batches)
-        batch = next(batches)
-        self._open = (group, wanted, place + 1, batches)
-        return self._table(batch)
-
-    def _batches(self, group: int, columns: Sequence[str]) -> Iterator[Any]:
-        import pyarrow
-
-        found = self._file.iter_batches(self.rows, [group], columns=list(columns), use_threads=False)
-        while True:
-            try:
-                batch = next(found, None)
-            except (pyarrow.ArrowInvalid, OSError) as error:
-                raise UsageError(
-                    f"row group {group} of {self.path.name} cannot be read ({_brief(error)}): give an intact file"
-                ) from None
-            if batch is None:
-                return
-            yield batch
-
-    def _table(self, batch: Any) -> Any:
-        import pyarrow
-
-        table = pyarrow.Table.from_batches([batch])
-        for place, name in enumerate(table.schema.names):
-            wanted = self.types.get(name)
-            if wanted is not None and table.schema.field(place).type != wanted:
-                table = table.set_column(place, name, table.column(place).cast(wanted, safe=False))
-        return table
 
 
 class CsvReader(Reader):
@@ -319,7 +149,7 @@ class CsvReader(Reader):
             where = line + self._lines_before(data, int(row[1]) - 1) if row else line
             if "UTF8" in message:
                 return UsageError(f"line {where} of {name} is not UTF-8 text: save the file as CSV in UTF-8")
-            return UsageError(f"{name} cannot be read from line {where} on ({_brief(message)}): repair it")
+            return UsageError(f"{name} cannot be read from line {where} on ({first_line(message)}): repair it")
         where = line + self._lines_before(data, int(found[2] or 1) - 1)
         column = self.names[int(found[1])]
         kind = {"double": "numbers", "bool": "true or false"}.get(found[3].rstrip(":"), "dates")
@@ -331,7 +161,3 @@ class CsvReader(Reader):
     def _lines_before(self, data: bytes, records: int) -> int:
         ends = record_ends(data, self.delimiter)
         return data[: int(ends[records - 1])].count(b"\n") if 0 < records <= len(ends) else 0
-
-
-def _brief(error: object) -> str:
-    return str(error).split("\n")[0].rstrip(".")[:120]
