@@ -55,7 +55,7 @@ def test_foreign_and_missing_files_are_refused(tmp_path):
     with pytest.raises(StateError, match="no saved state"):
         rm.load(tmp_path / "missing.safetensors")
     save_file({"a": torch.zeros(3)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(StateError, match="was not saved by this version"):
+    with pytest.raises(StateError, match="was not saved by remanence"):
         rm.load(tmp_path / "foreign.safetensors")
     (tmp_path / "text").write_text("hello")
     with pytest.raises(StateError, match="truncated or not a safetensors file"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,10 @@ from torch import Tensor
 from remanence.errors import StateError
 from remanence.files import write_atomically
 
-FORMAT = "remanence/1"
+FAMILY, VERSION = "remanence", 1
+"""What a file says that it is. A newer version reads what an older one wrote; the other way round is refused by name."""
+
+FORMAT = f"{FAMILY}/{VERSION}"
 
 
 def write_state(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], structure: Mapping[str, Any]) -> None:
@@ -60,9 +64,17 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def _structure(path: str | os.PathLike[str], header: Mapping[str, str]) -> dict[str, Any]:
-    if header.get("format") != FORMAT:
-        found = header.get("format", "no format name")
-        raise StateError(f"{path} was not saved by this version of remanence ({found} instead of {FORMAT})")
+    found = header.get("format", "")
+    newer = re.fullmatch(rf"{FAMILY}/([1-9]\d*)", found)
+    if newer is not None and int(newer[1]) > VERSION:
+        raise StateError(
+            f"{path} was written by a newer version of remanence (format {newer[1]}, this one reads up to {VERSION}): "
+            "upgrade remanence"
+        )
+    if newer is None:
+        raise StateError(
+            f"{path} was not saved by remanence ({found or 'it names no format'}): give the path of a saved one"
+        )
     try:
         return dict(json.loads(header["structure"]))
     except (KeyError, TypeError, ValueError):
