@@ -182,6 +182,6 @@ def test_what_cannot_be_an_endpoint_is_refused_before_anything_is_sent(
     with pytest.raises(UsageError, match="name the endpoint's model"):
         encoder("openai", base_url=server.url)
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
-    with pytest.raises(MissingExtra, match=r"remanence\[lm\]"):
+    with pytest.raises(MissingExtra, match=r"remanence-memory\[lm\]"):
         Endpoint("tiny", base_url=server.url)
     assert server.asked == []

@@ -36,5 +36,5 @@ def test_a_folder_without_a_model_gets_one_sentence(tmp_path: Path) -> None:
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(MissingExtra, match=r"remanence\[text\]"):
+    with pytest.raises(MissingExtra, match=r"remanence-memory\[text\]"):
         encoder("sentence-transformers:any")

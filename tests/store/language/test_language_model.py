@@ -283,7 +283,7 @@ def test_without_the_package(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(MissingExtra, match=r"remanence\[lm\]"):
+    with pytest.raises(MissingExtra, match=r"remanence-memory\[lm\]"):
         LanguageModel("tiny", base_url="http://localhost/v1").ask("Is it?", YesNoAnswer)
 
 
