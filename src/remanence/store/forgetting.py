@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from remanence.errors import UsageError
-from remanence.store.record import Receipt, Removal, identity
+from remanence.store.draft import identity
+from remanence.store.record import Receipt, Removal
 from remanence.store.where import Filter, filter_of
 
 if TYPE_CHECKING:

@@ -10,22 +10,12 @@ from remanence.errors import Conflict, UsageError, nearest
 from remanence.store import forgetting, transfer
 from remanence.store.async_mixin import AsyncMixin
 from remanence.store.database.base import Database
+from remanence.store.draft import GIVEN, clean, draft, identity, new_id
 from remanence.store.encoding import Encoding, Progress
-from remanence.store.record import (
-    GIVEN,
-    Hits,
-    Link,
-    Receipt,
-    Record,
-    StoredVersion,
-    clean,
-    draft,
-    identity,
-    new_id,
-    version_of,
-)
+from remanence.store.record import Hits, Link, Receipt, Record
 from remanence.store.retrieve.retriever import Retriever
 from remanence.store.times import NEVER, Instant, instant, moment, now
+from remanence.store.version import StoredVersion, version_of
 from remanence.store.where import filter_of
 
 if TYPE_CHECKING:

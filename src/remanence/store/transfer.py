@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from remanence.errors import UsageError
 from remanence.files import whole_file
 from remanence.store.database import descriptors
-from remanence.store.record import Link, StoredVersion, draft, version_of
+from remanence.store.draft import draft
+from remanence.store.record import Link
 from remanence.store.times import instant, moment
+from remanence.store.version import StoredVersion, version_of
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remanence.errors import UsageError, nearest
-from remanence.store.record import KINDS, clean, identity, scope_of
+from remanence.store.draft import KINDS, clean, identity, scope_of
 from remanence.store.times import Instant, instant
 
 FIELDS = {

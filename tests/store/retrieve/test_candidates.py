@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remanence.store.record import draft, version_of
+from remanence.store.draft import draft
 from remanence.store.retrieve.candidates import APART, WITHIN, Candidates, no_candidates, places
 from remanence.store.retrieve.diversity import maximal_marginal_relevance
 from remanence.store.retrieve.features import FEATURES
@@ -16,6 +16,7 @@ from remanence.store.retrieve.query import query
 from remanence.store.retrieve.recency import recency, strength
 from remanence.store.retrieve.terms import occurrences
 from remanence.store.times import instant
+from remanence.store.version import version_of
 
 
 def told(row, text="Something.", **given):

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.store.record import Draft, Link, Removal, StoredVersion
+from remanence.store.draft import Draft
+from remanence.store.record import Link, Removal
+from remanence.store.version import StoredVersion
 from remanence.store.where import Filter
 
 Rows = NDArray[np.int64]

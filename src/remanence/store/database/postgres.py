@@ -21,7 +21,8 @@ from remanence.store.database import postgres_care, postgres_nearest, postgres_s
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import Bound
 from remanence.store.database.sql import COLUMNS, SqlDatabase
-from remanence.store.record import Removal, StoredVersion
+from remanence.store.record import Removal
+from remanence.store.version import StoredVersion
 from remanence.store.where import Filter
 
 PATIENCE = 60

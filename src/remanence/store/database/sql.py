@@ -14,8 +14,10 @@ import numpy as np
 from remanence.errors import UsageError
 from remanence.store.database.base import Database, Rows, Space, Vectors, scope_setting
 from remanence.store.database.conditions import Bound, condition, scope_condition
-from remanence.store.record import Draft, Link, StoredVersion, version_of
+from remanence.store.draft import Draft
+from remanence.store.record import Link
 from remanence.store.times import moment
+from remanence.store.version import StoredVersion, version_of
 from remanence.store.where import Filter
 
 COLUMNS = (

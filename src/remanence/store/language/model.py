@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,15 @@ from pydantic import Field, SecretStr
 from remanence.errors import EndpointError, MissingExtra, UsageError
 from remanence.hyperparameters import validated
 from remanence.store.language.answers import Typed, read
+from remanence.store.language.transport import (
+    FORMATS,
+    TransientFailure,
+    innermost,
+    is_address,
+    response_format,
+    retry_after,
+    transport_errors,
+)
 from remanence.store.language.usage import Usage
 
 if TYPE_CHECKING:
@@ -24,17 +32,8 @@ if TYPE_CHECKING:
 
 Messages = Sequence[Mapping[str, str]]
 
-_FORMATS = ("json_schema", "json_object", "text")
 _LARGEST = 4_000_000
 """Bytes of a response: an endless one is cut."""
-
-
-class _Passing(Exception):
-    """A failure that may be over at the next try."""
-
-    def __init__(self, what: str, wait: float = 0.0) -> None:
-        super().__init__(what)
-        self.wait = wait
 
 
 class LanguageModel:
@@ -98,7 +97,7 @@ class LanguageModel:
         if given is not None and not (isinstance(given, str) and given.isascii() and given.isprintable()):
             raise UsageError("api_key must be a string of printable ASCII characters")
         key = given or os.environ.get("OPENAI_API_KEY") or ""
-        if self._url is not None and not _usable(self._url):
+        if self._url is not None and not is_address(self._url):
             raise UsageError("the endpoint's address must look like http://host:port/v1: give base_url in full")
         if not key and self._url is None:
             raise UsageError(
@@ -176,7 +175,7 @@ class LanguageModel:
         for attempt in range(self.retries + 1):
             try:
                 return self._request(messages, name, schema, counted)
-            except _Passing as error:
+            except TransientFailure as error:
                 if attempt == self.retries:
                     tries = f"{attempt + 1} tries" if attempt else "one try"
                     raise EndpointError(
@@ -194,17 +193,17 @@ class LanguageModel:
         client = self._connect()
         import openai
 
-        last = len(_FORMATS) - 1
+        last = len(FORMATS) - 1
         for level in range(self._format, last + 1):
             try:
-                text = self._once(client, messages, _format(level, name, schema), counted)
+                text = self._once(client, messages, response_format(level, name, schema), counted)
             except openai.APITimeoutError:
-                raise _Passing(f"nothing within {self.timeout:g} s") from None
+                raise TransientFailure(f"nothing within {self.timeout:g} s") from None
             except openai.APIConnectionError as error:
-                raise _Passing(f"it cannot be reached ({_innermost(error)})") from None
-            except _transport_errors() as error:
+                raise TransientFailure(f"it cannot be reached ({innermost(error)})") from None
+            except transport_errors() as error:
                 what = "slow" if "Timeout" in type(error).__name__ else "broken"
-                raise _Passing(f"its answer was {what} and never ended ({type(error).__name__})") from None
+                raise TransientFailure(f"its answer was {what} and never ended ({type(error).__name__})") from None
             except openai.APIStatusError as error:
                 # Endpoints that know no schema, or no JSON mode, say so with 400 or 422.
                 if error.status_code in {400, 422} and level < last:
@@ -218,7 +217,9 @@ class LanguageModel:
     def _refused(self, error: openai.APIStatusError) -> NoReturn:
         said = self._clean(error)
         if error.status_code in {408, 409, 425, 429} or error.status_code >= 500:
-            raise _Passing(f"status {error.status_code}, {said}", _seconds(error.response.headers.get("retry-after")))
+            raise TransientFailure(
+                f"status {error.status_code}, {said}", retry_after(error.response.headers.get("retry-after"))
+            )
         raise EndpointError(
             f"{self.model} at {self.host} refused with status {error.status_code} ({said}): "
             "check the model's name, the address and the key"
@@ -237,9 +238,9 @@ class LanguageModel:
                     body += chunk
                     # A client's time-out is per read: without this, a drip would go on for ever.
                     if time.monotonic() - started > self.timeout:
-                        raise _Passing(f"an unfinished answer after {self.timeout:g} s")
+                        raise TransientFailure(f"an unfinished answer after {self.timeout:g} s")
                     if len(body) > _LARGEST:
-                        raise _Passing(f"more than {_LARGEST:,} bytes")
+                        raise TransientFailure(f"more than {_LARGEST:,} bytes")
             text, tokens = self._content(bytes(body))
             return text
         finally:
@@ -256,7 +257,7 @@ class LanguageModel:
             if not isinstance(text, str):
                 raise TypeError
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            raise _Passing("its answer has not the form of a chat completion") from None
+            raise TransientFailure("its answer has not the form of a chat completion") from None
         counts = document.get("usage")
         try:
             prompt, completion = int(counts["prompt_tokens"]), int(counts["completion_tokens"])
@@ -290,36 +291,3 @@ class LanguageModel:
             said = said.replace(key, "…")
         said = re.sub(r"\bsk-[\w*.-]{4,}", "…", said)
         return said if len(said) <= 200 else said[:200] + "…"
-
-
-def _format(level: int, name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    if _FORMATS[level] == "json_schema":
-        form = {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
-        return {"response_format": form}
-    return {"response_format": {"type": "json_object"}} if _FORMATS[level] == "json_object" else {}
-
-
-def _usable(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What reading a response raises: openai hands on the errors of its HTTP library, which has changed its name."""
-    return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
-
-
-def _seconds(header: str | None) -> float:
-    try:
-        return max(0.0, float(header or 0))
-    except ValueError:
-        return 0.0
-
-
-def _innermost(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return type(error).__name__

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from remanence.errors import UsageError, nearest
+from remanence.store.draft import scope_of
 from remanence.store.manage.decay import Decay
 from remanence.store.manage.link import LinkAlike
 from remanence.store.manage.merge import Merge
 from remanence.store.manage.policy import Policy
 from remanence.store.manage.promote import Promote
 from remanence.store.manage.summarise import Summarise
-from remanence.store.record import scope_of
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress

@@ -14,7 +14,7 @@ from remanence.store.manage.policy import Policy, blocks
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress
     from remanence.store.protocol import Records
-    from remanence.store.record import StoredVersion
+    from remanence.store.version import StoredVersion
 
 _DAY = 86_400_000_000
 _KEPT = "decayed at"

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from remanence.hyperparameters import validated
 from remanence.store.manage.policy import Policy, blocks, exactly, vectors_of
-from remanence.store.record import Link, StoredVersion
+from remanence.store.record import Link
 from remanence.store.times import moment
+from remanence.store.version import StoredVersion
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remanence.store.database.base import Rows, Vectors
-from remanence.store.record import StoredVersion
+from remanence.store.version import StoredVersion
 from remanence.store.where import Filter
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from remanence.hyperparameters import validated
 from remanence.store.manage.policy import Policy, blocks
-from remanence.store.record import Link, StoredVersion
+from remanence.store.record import Link
+from remanence.store.version import StoredVersion
 
 if TYPE_CHECKING:
     from remanence.store.encoding import Progress

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from remanence.store.record import StoredVersion
 from remanence.store.retrieve.terms import Array, bm25, occurrences
+from remanence.store.version import StoredVersion
 
 Rows = NDArray[np.int64]
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from remanence.store.record import StoredVersion
 from remanence.store.retrieve.candidates import Candidates
 from remanence.store.retrieve.query import Query
 from remanence.store.retrieve.temporal import Period
 from remanence.store.retrieve.terms import Array, words
+from remanence.store.version import StoredVersion
 
 NEAR, FAR = 2.0, 8.0
 """Records over which the weight of a neighbour falls to 1/e, for what is said just before or after, and for a topic."""

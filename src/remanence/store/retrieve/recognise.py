@@ -13,7 +13,7 @@ from remanence.store.retrieve.extract import FUNCTION, Triple, phrase, triples
 if TYPE_CHECKING:
     from remanence.store.database.base import Database
     from remanence.store.language.model import LanguageModel
-    from remanence.store.record import StoredVersion
+    from remanence.store.version import StoredVersion
 
 
 class FactReader(Protocol):

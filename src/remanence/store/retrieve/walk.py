@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remanence.store.database.base import Database
-from remanence.store.record import Link, StoredVersion
+from remanence.store.record import Link
 from remanence.store.retrieve.extract import FUNCTION, mentions, phrase, sentences, titled
 from remanence.store.retrieve.graph import named_in
 from remanence.store.retrieve.pagerank import walk_by_part
 from remanence.store.retrieve.terms import affordable, stem
+from remanence.store.version import StoredVersion
 from remanence.store.where import Filter
 
 Array = NDArray[np.float64]
