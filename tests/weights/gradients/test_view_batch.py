@@ -52,16 +52,25 @@ def test_the_first_view_is_the_row_itself_and_remembered_rows_are_left_alone():
 def test_the_divergence_equals_a_loop_and_does_not_move_the_first_view():
     _, steps = run(views=4, epochs=4)
     part = ViewBatch(divergence=0.5)
-    step = steps[0]
+    step = steps[-1]
     step.scores = step.scores.detach().clone().requires_grad_()
     found = part.loss(step)
     terms = []
     for group in step.scores[: step.batch.fresh].view(-1, 4, step.scores.shape[1]):
         p = torch.softmax(group, 1)
-        terms += [(p[0].detach() * (p[0].detach().log() - p[v].log())).sum() for v in (1, 2, 3)]
+        terms += [  # averaged over classes, as the authors' F.kl_div is by default
+            (p[0].detach() * (p[0].detach().log() - p[v].log())).mean() for v in (1, 2, 3)
+        ]
     assert torch.allclose(found, 0.5 * torch.stack(terms).mean(), atol=1e-6)
     found.backward()
     assert (step.scores.grad[::4] == 0).all()
+
+
+def test_the_divergence_begins_when_its_share_of_the_updates_is_over():
+    _, steps = run(views=4, epochs=4)
+    part = ViewBatch(start=0.25)
+    begun = [part.loss(step) is not None for step in steps]
+    assert begun == [k >= len(steps) / 4 for k in range(len(steps))]
 
 
 def test_fewer_epochs_than_views_are_refused():

@@ -121,3 +121,10 @@ def test_what_does_not_fit_is_said():
         product_topk(torch.zeros(2), torch.zeros(2), 5)
     with pytest.raises(UsageError, match="as many keys"):
         ProductKeyLayer(torch.nn.Identity(), ProductKeys(4, 6, heads=1, knn=1), Values(9, 3))
+
+
+def test_sub_keys_start_as_a_linear_layer_over_half_a_query_would():
+    torch.manual_seed(0)
+    keys = ProductKeys(200, 32, 2, 4).keys.detach()
+    assert float(keys.abs().max()) <= 16**-0.5
+    assert float(keys.std()) == pytest.approx((16 * 3) ** -0.5, rel=0.02)

@@ -101,7 +101,8 @@ class ProductKeys(nn.Module):
             raise UsageError(f"knn is {knn}, and {keys} sub-keys a half make {keys * keys} slots: ask for at most that")
         self.count, self.width, self.heads, self.knn = keys, width, heads, knn
         self.keys = nn.Parameter(torch.empty(2, heads, keys, width // 2))
-        nn.init.uniform_(self.keys, -1 / math.sqrt(width), 1 / math.sqrt(width))
+        bound = 1 / math.sqrt(width // 2)  # as a linear layer's over half a query; normalised keys forget their length
+        nn.init.uniform_(self.keys, -bound, bound)
         self.norms = nn.ModuleList(nn.LayerNorm(width // 2) for _ in range(2)) if normalise else None
 
     @property
