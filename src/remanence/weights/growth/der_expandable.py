@@ -10,22 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from remanence.hyperparameters import validated
 from remanence.randomness import derive
 from remanence.registry import Paper, system
-from remanence.request import Removal, Request
 from remanence.streams.experience import Experience
 from remanence.update import Update
-from remanence.weights.batch import Batch, BatchSampler
 from remanence.weights.context import Context, Step
-from remanence.weights.growth.expansion import add_block, drop_auxiliary, expandable, is_older_block
+from remanence.weights.growth.block_growth import BlockGrowth
+from remanence.weights.growth.expansion import drop_auxiliary
 from remanence.weights.objective import plain_objective
-from remanence.weights.part import Part
-from remanence.weights.replay.herding import Exemplars
 
 
 @system(
@@ -42,7 +38,7 @@ from remanence.weights.replay.herding import Exemplars
     training={"lr": 0.1},
     tuning_note="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders, by final accuracy on test rows",
 )
-class DERExpandable(Part):
+class DERExpandable(BlockGrowth):
     """Dynamically expandable representation.
 
     From the second experience on the body is copied, the older bodies are frozen, and the linear head
@@ -109,65 +105,22 @@ class DERExpandable(Part):
             int, Field(ge=0, description="rows per update of it, 0: as in the first stage")
         ] = 0,
     ) -> None:
-        super().__init__()
-        self.memory: Exemplars = Exemplars(size)
-        self.auxiliary, self.temperature = auxiliary, temperature
+        super().__init__(size, auxiliary, 0)
+        self.temperature = temperature
         self.classifier_epochs, self.classifier_lr = classifier_epochs, classifier_lr
         self.classifier_batch = classifier_batch
-        self.experiences, self.old = 0, 0
-        self._per_epoch = 1
-
-    def setup(self, context: Context) -> None:
-        expandable(context.model)
-
-    def before_experience(self, context: Context, experience: Experience) -> None:
-        if not context.first_time("grow"):
-            return
-        self.old = len(context.model.classes)
-        self.experiences += 1
-        if self.experiences > 1:
-            new = [label for label in experience.classes or () if label not in set(context.model.classes)]
-            context.grow(lambda model: add_block(model, len(new) + 1 if new and self.auxiliary else 0))
-
-    def batch_sampler(self, sampler: BatchSampler, context: Context, experience: Experience) -> BatchSampler:
-        self._per_epoch = max(1, len(sampler) // context.epochs)
-        return sampler
-
-    def rehearse(self, batch: Batch, context: Context) -> Batch:
-        slots = self.memory.share(context.k, self._per_epoch, context)
-        return self.memory.append_to(batch, slots) if len(slots) else batch
-
-    def loss(self, step: Step) -> Tensor | None:
-        if step.columns is None:
-            return None
-        found = step.model.body.auxiliary_loss(step.features, step.columns, self.old)
-        return None if found is None else self.auxiliary * found
-
-    def lr_multiplier(self, name: str) -> float:
-        return 0.0 if is_older_block(name, self.experiences) else 1.0
 
     def after_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
         if context.first_time("auxiliary head away"):
             context.grow(drop_auxiliary)
-        if context.first_time("herd"):
-            cost = self.memory.select(context, experience.examples, len(context.model.classes))
-            context.enforce_budget()
-            yield cost
+        yield from self.herd(context, experience)
         if self.experiences > 1 and self.classifier_epochs:
             if context.first_time("reset"):
                 _reset(context.model, derive(context.seed, "classifier", context.experience))
             yield from self._classifier(context)
 
     def _classifier(self, context: Context) -> Iterator[Update]:
-        slots, memory, size = self.memory.balanced(), self.memory, self.classifier_batch or context.batch_size
-        per_epoch = -(-len(slots) // size)
-
-        def batches(k: int) -> Batch:
-            epoch, place = divmod(k, per_epoch)
-            draw = torch.Generator().manual_seed(derive(context.seed, "balanced", context.experience, epoch))
-            order = torch.randperm(len(slots), generator=draw).to(slots.device)
-            chosen = memory.batch(slots[order[place * size : (place + 1) * size]])
-            return Batch(context.features(chosen.x), chosen.y, chosen.ids, 0, chosen.origin, entry="head")
+        batches, per_epoch = self.balanced(context, self.classifier_batch or context.batch_size)
 
         def objective(step: Step) -> Tensor:
             step.scores = step.scores / self.temperature
@@ -183,19 +136,6 @@ class DERExpandable(Part):
             momentum=0.9,
             schedule="cosine",
         )
-
-    def forget(self, request: Request, context: Context) -> dict[str, Removal]:
-        self.memory.forget(request)
-        return {"rehearsal": "removed"}
-
-    def shrink(self, excess: int) -> int:
-        return self.memory.shrink(excess)
-
-    def structure(self) -> dict[str, Any]:
-        return {"experiences": self.experiences, "old": self.old}
-
-    def restructure(self, structure: dict[str, Any]) -> None:
-        self.experiences, self.old = structure["experiences"], structure["old"]
 
 
 def _reset(model: Any, seed: int) -> None:

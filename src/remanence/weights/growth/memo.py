@@ -12,18 +12,14 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
-from remanence.request import Removal, Request
 from remanence.streams.experience import Experience
 from remanence.update import Update
-from remanence.weights.batch import Batch, BatchSampler
-from remanence.weights.context import Context, Step
-from remanence.weights.growth.expansion import add_block, drop_auxiliary, expandable, is_older_block
-from remanence.weights.part import Part
-from remanence.weights.replay.herding import Exemplars
+from remanence.weights.context import Context
+from remanence.weights.growth.block_growth import BlockGrowth
+from remanence.weights.growth.expansion import drop_auxiliary
 
 
 @system(
@@ -40,7 +36,7 @@ from remanence.weights.replay.herding import Exemplars
     training={"lr": 0.1},
     tuning_note="best of four learning rates on split MNIST, 1,000 examples an experience, one pass, 200 exemplars, two other class orders, by final accuracy on test rows",
 )
-class MEMO(Part):
+class MEMO(BlockGrowth):
     """Memory-efficient expandable model.
 
     The body is cut into shared layers and a block of specialised ones. From the second experience on
@@ -107,66 +103,20 @@ class MEMO(Part):
         train_shared: Annotated[bool, Field(description="shared layers learn after the first experience")] = True,
         align: Annotated[bool, Field(description="scale the head's new rows after each experience")] = True,
     ) -> None:
-        super().__init__()
-        self.memory: Exemplars = Exemplars(size)
-        self.specialised, self.auxiliary = specialised, auxiliary
+        super().__init__(size, auxiliary, specialised)
         self.train_shared, self.align = train_shared, align
-        self.experiences, self.old = 0, 0
-        self._per_epoch = 1
-
-    def setup(self, context: Context) -> None:
-        expandable(context.model, self.specialised)
-
-    def before_experience(self, context: Context, experience: Experience) -> None:
-        if not context.first_time("grow"):
-            return
-        self.old = len(context.model.classes)
-        self.experiences += 1
-        if self.experiences > 1:
-            new = [label for label in experience.classes or () if label not in set(context.model.classes)]
-            context.grow(lambda model: add_block(model, len(new) + 1 if new and self.auxiliary else 0))
-
-    def batch_sampler(self, sampler: BatchSampler, context: Context, experience: Experience) -> BatchSampler:
-        self._per_epoch = max(1, len(sampler) // context.epochs)
-        return sampler
-
-    def rehearse(self, batch: Batch, context: Context) -> Batch:
-        slots = self.memory.share(context.k, self._per_epoch, context)
-        return self.memory.append_to(batch, slots) if len(slots) else batch
-
-    def loss(self, step: Step) -> Tensor | None:
-        if step.columns is None:
-            return None
-        found = step.model.body.auxiliary_loss(step.features, step.columns, self.old)
-        return None if found is None else self.auxiliary * found
 
     def lr_multiplier(self, name: str) -> float:
         if name.startswith("body.shared.") and self.experiences > 1 and not self.train_shared:
             return 0.0
-        return 0.0 if is_older_block(name, self.experiences) else 1.0
+        return super().lr_multiplier(name)
 
     def after_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
         if context.first_time("align"):
             context.grow(drop_auxiliary)
             if self.align and 0 < self.old < len(context.model.classes):
                 _align(context.model, self.old)
-        if context.first_time("herd"):
-            cost = self.memory.select(context, experience.examples, len(context.model.classes))
-            context.enforce_budget()
-            yield cost
-
-    def forget(self, request: Request, context: Context) -> dict[str, Removal]:
-        self.memory.forget(request)
-        return {"rehearsal": "removed"}
-
-    def shrink(self, excess: int) -> int:
-        return self.memory.shrink(excess)
-
-    def structure(self) -> dict[str, Any]:
-        return {"experiences": self.experiences, "old": self.old}
-
-    def restructure(self, structure: dict[str, Any]) -> None:
-        self.experiences, self.old = structure["experiences"], structure["old"]
+        yield from self.herd(context, experience)
 
 
 def _align(model: Any, old: int) -> None:

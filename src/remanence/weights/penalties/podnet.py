@@ -20,16 +20,13 @@ from remanence.errors import UsageError
 from remanence.hyperparameters import validated
 from remanence.models.heads import Head, extended
 from remanence.models.model import Model
-from remanence.randomness import derive, generator
+from remanence.randomness import generator
 from remanence.registry import Paper, system
-from remanence.request import Removal, Request
 from remanence.streams.experience import Experience
 from remanence.update import Update
-from remanence.weights.batch import Batch, BatchSampler
 from remanence.weights.context import Context, Step
 from remanence.weights.objective import competing_scores
-from remanence.weights.part import Part
-from remanence.weights.replay.herding import Exemplars
+from remanence.weights.replay.exemplar_rehearsal import ExemplarRehearsal
 
 CLAMP = 5.0
 """Entries of gradients are held within this, as in the authors' program."""
@@ -49,7 +46,7 @@ CLAMP = 5.0
     training={"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine"},
     tuning_note="the authors' settings; lr is searched in the claim",
 )
-class PODNet(Part):
+class PODNet(ExemplarRehearsal):
     """Pooled outputs distillation with a local similarity classifier.
 
     The loss of a row is −(z_y − m) + log(1 + Σ_{c≠y} exp(z_c − m)), where z is η times the local similarity to
@@ -140,12 +137,10 @@ class PODNet(Part):
         balanced_epochs: Annotated[int, Field(ge=0, description="passes over balanced exemplars")] = 20,
         balanced_lr: Annotated[float, Field(gt=0, description="learning rate of these passes")] = 0.05,
     ) -> None:
-        super().__init__()
-        self.memory: Exemplars = Exemplars(size)
+        super().__init__(size)
         self.spatial, self.flat, self.proxies, self.margin, self.scale = spatial, flat, proxies, margin, scale
         self.balanced_epochs, self.balanced_lr = balanced_epochs, balanced_lr
         self.old = 0
-        self._per_epoch = 1
 
     def setup(self, context: Context) -> None:
         model = context.model
@@ -164,14 +159,6 @@ class PODNet(Part):
             head: Any = context.model.head
             head.imprint(features, y, self.old, context.derive("k-means") % 2**31)
             yield Update(forwards=len(y))
-
-    def batch_sampler(self, sampler: BatchSampler, context: Context, experience: Experience) -> BatchSampler:
-        self._per_epoch = max(1, len(sampler) // context.epochs)
-        return sampler
-
-    def rehearse(self, batch: Batch, context: Context) -> Batch:
-        slots = self.memory.share(context.k, self._per_epoch, context)
-        return self.memory.append_to(batch, slots) if len(slots) else batch
 
     def objective(self, step: Step) -> Tensor:
         if step.columns is None:
@@ -198,24 +185,10 @@ class PODNet(Part):
             weight.grad[: self.old * self.proxies] = 0
 
     def after_experience(self, context: Context, experience: Experience) -> Iterator[Update]:
-        if context.first_time("herd"):
-            cost = self.memory.select(context, experience.examples, len(context.model.classes))
-            context.enforce_budget()
-            yield cost
-        if self.old and self.balanced_epochs:
-            yield from self._balance(context)
-
-    def _balance(self, context: Context) -> Iterator[Update]:
-        memory, slots, size = self.memory, self.memory.balanced(), context.batch_size
-        per_epoch = -(-len(slots) // size)
-
-        def batches(k: int) -> Batch:
-            epoch, place = divmod(k, per_epoch)
-            draw = torch.Generator().manual_seed(derive(context.seed, "balanced", context.experience, epoch))
-            order = torch.randperm(len(slots), generator=draw).to(slots.device)
-            chosen = memory.batch(slots[order[place * size : (place + 1) * size]])
-            return Batch(context.features(chosen.x), chosen.y, chosen.ids, 0, chosen.origin, entry="head")
-
+        yield from self.herd(context, experience)
+        if not self.old or not self.balanced_epochs:
+            return
+        batches, per_epoch = self.balanced(context, context.batch_size)
         yield from context.phase(
             "balanced",
             batches,
@@ -225,13 +198,6 @@ class PODNet(Part):
             lr=self.balanced_lr,
             momentum=0.9,
         )
-
-    def forget(self, request: Request, context: Context) -> dict[str, Removal]:
-        self.memory.forget(request)
-        return {"rehearsal": "removed"}
-
-    def shrink(self, excess: int) -> int:
-        return self.memory.shrink(excess)
 
     def structure(self) -> dict[str, Any]:
         return {"old": self.old}
