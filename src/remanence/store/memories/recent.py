@@ -6,7 +6,7 @@ It costs the text of every input, and no search.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from remanence.hyperparameters import validated
 from remanence.registry import system
@@ -20,6 +20,13 @@ class Recent(Memory):
 
     retrieves: ClassVar[str] = "the latest records"
     needs_vectors: ClassVar[bool] = False
+    # Where every fact is told anew in every session, the latest records are what is true
+    small: ClassVar[dict[str, Any]] = {
+        "stream": {
+            "source": "facts",
+            "scenarios": [["changing", {"sessions": 6, "people": 2, "chatter": 0, "changes": 1.0, "k": 12, "seed": 0}]],
+        }
+    }
 
     @validated
     def __init__(self) -> None:
