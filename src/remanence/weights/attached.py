@@ -27,7 +27,7 @@ from remanence.weights.custom_loop import (
     refuse,
     without_data,
 )
-from remanence.weights.custom_model import CustomBody, view
+from remanence.weights.custom_model import head_layer, view
 from remanence.weights.hooks import overrides
 from remanence.weights.loop import edit_change
 from remanence.weights.part import Part
@@ -113,17 +113,13 @@ class Attached(Trainer):
 
     def _watch(self) -> Any:
         """A hook on the head, seeing each forward pass of the loop; copies of the model copy it, and are ignored."""
-        own = self._head_layer()
+        own = head_layer(self.model)
 
         def watch(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if module is own and torch.is_grad_enabled():
                 self._see_forward(inputs[0], output)
 
         return own.register_forward_hook(watch)
-
-    def _head_layer(self) -> nn.Linear:
-        body: Any = self.model.body
-        return body.layer if isinstance(body, CustomBody) else body
 
     # What the loop calls
 

@@ -81,6 +81,12 @@ class CustomHead(Head):
             )
 
 
+def head_layer(model: Model) -> nn.Linear:
+    """The layer of a viewed module that is its head, also where the body is that layer alone."""
+    body: Any = model.body
+    return body.layer if isinstance(body, CustomBody) else body
+
+
 def view(module: nn.Module, head: str | None, outputs: int) -> Model:
     """The module as a `Model`; the layer named `head`, or the last linear one, is the head.
 

@@ -13,7 +13,7 @@ from remanence.weights import optimizers
 
 STREAM = rm.streams.split("digits", experiences=5)
 TOLD = rm.streams.split("digits", experiences=5, task_ids=True)
-SETTINGS = {"model": "mlp:12", "chunk": 90, "hidden": 8, "lr": 0.003}
+SETTINGS = {"model": "mlp:12", "chunk": 90, "hidden": "8,8", "lr": 0.003}
 
 
 def learned(experiences, stream=TOLD, **settings):
@@ -127,10 +127,18 @@ def test_tasks_that_share_their_classes_share_columns():
 
 
 def test_bit_equal_after_growth(interrupted):
-    interrupted("hnet", STREAM, [40, 100, 139], "mlp:12", chunk=90, hidden=8, lr=0.003)
+    interrupted("hnet", STREAM, [40, 100, 139], "mlp:12", chunk=90, hidden="8,8", lr=0.003)
 
 
 def test_normalisation_by_batches_is_refused():
     body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Linear(64, 3))
     with pytest.raises(UsageError, match="batch normalisation"):
         rm.make("hnet", STREAM, model=body)
+
+
+def test_hidden_layers_have_the_widths_that_were_named():
+    learner = rm.make("hnet", STREAM, **{**SETTINGS, "hidden": "10,7,5"})
+    widths = [layer.out_features for layer in learner.model.body.hyper if isinstance(layer, torch.nn.Linear)]
+    assert widths == [10, 7, 5, 90]
+    with pytest.raises(UsageError, match="hidden"):
+        rm.make("hnet", STREAM, hidden="10,")
