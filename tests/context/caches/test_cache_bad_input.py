@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -178,6 +179,10 @@ def test_a_block_within_a_block(llama):
     assert cache.seen == 3
 
 
+@pytest.mark.skipif(
+    int(transformers.__version__.split(".")[0]) < 5,
+    reason="transformers 4 stops at an index of its own before it calls the model",
+)
 def test_only_what_is_new_was_given_to_generate(llama):
     cache = rm.context.cache("attention-sinks", model=llama, tokens=32)
     text = torch.ones(1, 50, dtype=torch.int64)
