@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,17 +18,21 @@ from torch import Tensor
 
 from remanence.errors import StateError
 from remanence.files import write_atomically
+from remanence.formats import Format
 
-FAMILY, VERSION = "remanence", 1
-"""What a file says that it is. A newer version reads what an older one wrote; the other way round is refused by name."""
+FORMAT = Format("remanence", 1)
+"""Of everything that is saved as tensors and structure: learners, checkpoints, caches, states of layers."""
 
-FORMAT = f"{FAMILY}/{VERSION}"
+State = tuple[dict[str, Tensor], dict[str, Any]]
+
+UPGRADES: dict[int, Callable[[State], State]] = {}
+"""What leads from the content of a file of one version to that of the next."""
 
 
 def write_state(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], structure: Mapping[str, Any]) -> None:
     """Save tensors and a JSON structure as one file."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "structure": json.dumps(structure)}
+    header = {"format": str(FORMAT), "structure": json.dumps(structure)}
     write_atomically(path, save(plain, metadata=header))
 
 
@@ -39,17 +42,21 @@ def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
     Raises
     ------
     StateError
-        If the file is missing, truncated, or was not written by this library.
+        If the file is missing, truncated, was not written by this library, or by a newer version of it.
     """
     with _opened(path) as file:
-        structure = _structure(path, file.metadata() or {})
-        return {name: file.get_tensor(name) for name in file.keys()}, structure  # noqa: SIM118 (not a mapping)
+        version, structure = _structure(path, file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    for older in range(version, FORMAT.version):
+        tensors, structure = UPGRADES[older]((tensors, structure))
+    return tensors, structure
 
 
 def read_structure(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the structure alone, without the tensors; raises as `read_state` does."""
     with _opened(path) as file:
-        return _structure(path, file.metadata() or {})
+        version, structure = _structure(path, file.metadata() or {})
+    return structure if version == FORMAT.version else read_state(path)[1]
 
 
 @contextmanager
@@ -63,20 +70,15 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         raise StateError(f"{path} is truncated or not a safetensors file ({error}): use an intact copy") from None
 
 
-def _structure(path: str | os.PathLike[str], header: Mapping[str, str]) -> dict[str, Any]:
-    found = header.get("format", "")
-    newer = re.fullmatch(rf"{FAMILY}/([1-9]\d*)", found)
-    if newer is not None and int(newer[1]) > VERSION:
+def _structure(path: str | os.PathLike[str], header: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    version = FORMAT.version_in(header.get("format"), path)
+    if version is None:
+        found = header.get("format", "no format name")
         raise StateError(
-            f"{path} was written by a newer version of remanence (format {newer[1]}, this one reads up to {VERSION}): "
-            "upgrade remanence"
-        )
-    if newer is None:
-        raise StateError(
-            f"{path} was not saved by remanence ({found or 'it names no format'}): give the path of a saved one"
+            f"{path} was not saved by remanence ({found} instead of {FORMAT}): give the path of a saved one"
         )
     try:
-        return dict(json.loads(header["structure"]))
+        return version, dict(json.loads(header["structure"]))
     except (KeyError, TypeError, ValueError):
         raise StateError(f"the structure in the header of {path} cannot be read: use an intact copy") from None
 

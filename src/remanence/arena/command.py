@@ -12,7 +12,7 @@ from rich.console import Console
 
 from remanence import registry
 from remanence.arena.config import LEARNERS, MEMORIES, THREE_PLACES, RunConfig, parse_settings
-from remanence.arena.folder import CONFIG, RESULTS, default_folder, environment, hash_of, read_json
+from remanence.arena.folder import CONFIG, RESULTS, check_format, default_folder, environment, hash_of, read_json
 from remanence.arena.live import LiveTable
 from remanence.arena.parallel import run_all
 from remanence.arena.report import Report
@@ -137,6 +137,7 @@ def default_learners(config: RunConfig, console: Console) -> list[str]:
 
 def finished(folder: Path, config: RunConfig) -> list[Result] | None:
     """The results of a finished run of this very configuration in the folder, or None."""
+    check_format(folder)
     data = read_json(folder / RESULTS)
     if data is None or not (folder / CONFIG).exists() or hash_of(folder / CONFIG) != config.hash():
         return None

@@ -16,9 +16,12 @@ from remanence.arena.config import RunConfig
 from remanence.arena.result import Result
 from remanence.errors import UsageError
 from remanence.files import write_atomically
+from remanence.formats import Format
 from remanence.version import __version__
 
 RESULTS, CONFIG, ENVIRONMENT = "results.json", "config.toml", "environment.json"
+FORMAT = Format("remanence-run", 1)
+"""Of what lies in a run's folder; it stands in ``environment.json``."""
 
 
 def default_folder(config: RunConfig, fresh: bool) -> Path:
@@ -58,6 +61,7 @@ def opened(folder: Path, config: RunConfig) -> Iterator[None]:
 def _claim(folder: Path, config: RunConfig) -> None:
     path = folder / CONFIG
     if path.exists():
+        check_format(folder)
         if hash_of(path) != config.hash():
             raise UsageError(
                 f"{folder} holds a run of another configuration or version: choose another folder with --out"
@@ -69,7 +73,14 @@ def _claim(folder: Path, config: RunConfig) -> None:
             f"{folder} is not empty ({sorted(others)[0]} lies in it) and holds no run: choose another folder with --out"
         )
     write_atomically(path, config.dump())
-    write_atomically(folder / ENVIRONMENT, json.dumps(environment(), indent=1))
+    write_atomically(folder / ENVIRONMENT, json.dumps({"format": str(FORMAT), **environment()}, indent=1))
+
+
+def check_format(folder: Path) -> None:
+    """Refuse a folder that a newer version of this library wrote, with a `StateError`."""
+    told = read_json(folder / ENVIRONMENT)
+    if isinstance(told, dict):
+        FORMAT.version_in(told.get("format"), folder)
 
 
 def hash_of(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remanence.arena import metrics
+from remanence.arena.folder import check_format
 from remanence.arena.result import Result
 from remanence.arena.rows import AxisUnit, Row, prequential, rows_of
 from remanence.errors import StateError
@@ -63,9 +64,10 @@ class Report:
         Raises
         ------
         StateError
-            If the results are missing or cannot be read.
+            If the results are missing, cannot be read, or were written by a newer version of this library.
         """
         folder = Path(folder)
+        check_format(folder)
         try:
             listed = json.loads((folder / "results.json").read_text("utf-8"))
             results = [Result.from_dict(item) for item in listed]

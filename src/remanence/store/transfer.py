@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from remanence.errors import UsageError
 from remanence.files import whole_file
+from remanence.formats import Format
 from remanence.store.database import descriptors
 from remanence.store.draft import draft
 from remanence.store.record import Link
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from remanence.store.encoding import Progress
     from remanence.store.protocol import Records
 
-FORMAT = "remanence-store/1"
+FORMAT = Format("remanence-store", 1)
 _TIMES = ("said_at", "recorded_at", "replaced_at", "valid_from", "valid_to", "closed_to", "used_at")
 _BLOCK = 2000
 
@@ -36,7 +37,7 @@ def export(store: Records, path: str | os.PathLike[str], progress: Progress | No
         def line(content: dict[str, Any]) -> None:
             file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
 
-        line({"format": FORMAT})
+        line({"format": str(FORMAT)})
         for stored in store.database.export_rows():
             line(readable(stored))
             done += 1
@@ -96,8 +97,8 @@ def import_(store: Records, path: str | os.PathLike[str], progress: Progress | N
         raise UsageError(f"there is no file {source} to import: give one that export wrote")
     with open(source, "rb") as file:
         lines = (_line(source, number, raw) for number, raw in enumerate(file, 1))
-        if next(lines, {}).get("format") != FORMAT:
-            raise UsageError(f"{source} was not written by export: its first line does not name {FORMAT!r}")
+        if FORMAT.version_in(next(lines, {}).get("format"), source) is None:
+            raise UsageError(f"{source} was not written by export: its first line does not name {str(FORMAT)!r}")
         done = restore_lines(store, lines, str(source), progress)
     store.encoding.written()
     return done

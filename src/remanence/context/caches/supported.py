@@ -78,7 +78,7 @@ def declared_shape(model: Any) -> Shape:
         "heads": heads,
         "features": features,
         "vocabulary": config.vocab_size,
-        "rope": getattr(config, "rope_parameters", None),
+        "rope": getattr(config, "rope_parameters", None) or _rope(config),
         "weights": _sample(model),
     }
     text = json.dumps(described, sort_keys=True, default=str)
@@ -93,6 +93,12 @@ def declared_shape(model: Any) -> Shape:
         False,
         hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
     )
+
+
+def _rope(config: Any) -> dict[str, Any]:
+    """As transformers 5 writes it, so that a cache saved with it is known to transformers 4, and the other way."""
+    scaled = getattr(config, "rope_scaling", None) or {}
+    return {"rope_type": "default", "rope_theta": getattr(config, "rope_theta", None), **scaled}
 
 
 def _sample(model: Any) -> list[float]:

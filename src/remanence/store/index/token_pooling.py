@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from remanence.errors import StateError, UsageError
+from remanence.formats import Format
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
 
 Vectors = NDArray[np.float32]
 _AT_ONCE = 32_768  # vectors widened to float32 at a time: 50 MB at 384 dimensions
-_FORMAT = "remanence/multivector/1"
+_FORMAT = Format("remanence/multivector", 1)
 
 
 def pool(vectors: Vectors, factor: int, protected: int = 0) -> Vectors:
@@ -257,7 +258,7 @@ class TokenPooling:
             "scales": np.concatenate([np.empty(0, np.float32), *(scales for _, scales in kept)]),
         }
         settings = {"factor": self.factor, "protected": self.protected, "stored": self.stored}
-        write_atomically(path, save(tensors, {"format": _FORMAT, "settings": json.dumps(settings)}))
+        write_atomically(path, save(tensors, {"format": str(_FORMAT), "settings": json.dumps(settings)}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TokenPooling:
@@ -273,7 +274,7 @@ class TokenPooling:
         try:
             with safe_open(os.fspath(path), "np") as file:
                 header = file.metadata() or {}
-                if header.get("format") != _FORMAT:
+                if _FORMAT.version_in(header.get("format"), path) is None:
                     raise StateError(f"{path} holds no index of token vectors: give the path that save() wrote")
                 tensors = {name: file.get_tensor(name) for name in ("rows", "lengths", "vectors", "scales")}
             index = cls(**json.loads(header["settings"]))
