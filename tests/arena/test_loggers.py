@@ -77,7 +77,7 @@ def test_a_missing_package_is_named(logger: Any, package: str, monkeypatch: pyte
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra, match=rf"{package}.*remanence\[log\]"):
+    with pytest.raises(MissingExtra, match=rf"{package}.*remanence-memory\[log\]"):
         logger.__enter__()
 
 
