@@ -67,9 +67,7 @@ def test_a_run_is_reported(kept, answers):
 
 
 def refused(told, what, open_it):
-    with pytest.raises(
-        StateError, match=f"was written by a newer version of this library .*{what}.*: upgrade"
-    ) as error:
+    with pytest.raises(StateError, match=f"was written by a newer version of .*{what}.*: upgrade") as error:
         open_it()
     assert told in str(error.value) and "\n" not in str(error.value)
 
