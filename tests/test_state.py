@@ -21,7 +21,10 @@ def test_what_was_written_is_read_and_the_structure_alone(tmp_path):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"format": "remanence/2", "structure": "{}"}, "newer version of remanence .format 2, this one reads up to 1"),
+        (
+            {"format": "remanence/2", "structure": "{}"},
+            "newer version of remanence .format remanence/2, this one reads up to remanence/1",
+        ),
         ({"format": "somebody/1", "structure": "{}"}, "was not saved by remanence .somebody/1"),
         ({"format": "remanence/x", "structure": "{}"}, "was not saved by remanence"),
         ({}, "it names no format"),
