@@ -12,6 +12,7 @@ import pytest
 import remanence.store as stores
 from remanence.errors import RemanenceError, StateError, UsageError
 from remanence.store.database import care, schema, sidecar
+from remanence.store.database.sqlite_connection import in_a_sentence
 from remanence.store.index import dense
 
 
@@ -135,7 +136,9 @@ def test_a_truncated_file_is_told(path, opened, word_encoder):
 
 def test_a_damaged_full_text_index_is_found_and_mended(opened):
     kept = opened.write("a heron in the reeds")
-    opened.database._run("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", [kept.row, kept.text])
+    opened.database.connection.run(
+        "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", [kept.row, kept.text]
+    )
     assert opened.read("heron", mode="text") == []
     assert any("full-text index disagrees" in line for line in opened.check())
     assert any("rebuilt" in line for line in opened.check(repair=True))
@@ -144,7 +147,7 @@ def test_a_damaged_full_text_index_is_found_and_mended(opened):
 
 def test_lost_queue_entries_are_found_and_mended(opened):
     kept = opened.write("a heron in the reeds")
-    opened.database._run("DELETE FROM queue")
+    opened.database.connection.run("DELETE FROM queue")
     assert any("1 versions have no vector" in line for line in opened.check())
     opened.check(repair=True)
     assert opened.check() == [] and opened.read("heron", mode="dense")[0].id == kept.id
@@ -186,7 +189,7 @@ def test_a_migration_keeps_a_backup_that_forgetting_removes(path, word_encoder, 
     monkeypatch.setattr(schema, "VERSION", 2)
     monkeypatch.setattr(schema, "MIGRATIONS", {1: ("CREATE TABLE later (x INTEGER)",)})
     with stores.open(path, encoder=word_encoder(), background=False) as store:
-        assert store.database._run("PRAGMA user_version") == [(2,)] and len(care.backups(path)) == 1
+        assert store.database.connection.run("PRAGMA user_version") == [(2,)] and len(care.backups(path)) == 1
         assert b"to be forgotten after all" in care.backups(path)[0].read_bytes()
         assert store.forget(gone.id).places["backups"] == "removed"
         assert care.backups(path) == []
@@ -202,7 +205,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(path, word_encoder, mo
     monkeypatch.undo()
     with stores.open(path, encoder=word_encoder(), background=False) as store:
         assert store.get(kept.id) == kept and store.check() == []
-        assert store.database._run("SELECT name FROM sqlite_master WHERE name = 'later'") == []
+        assert store.database.connection.run("SELECT name FROM sqlite_master WHERE name = 'later'") == []
 
 
 def test_the_header_says_whose_file_it_is(path, opened):
@@ -246,7 +249,7 @@ def test_an_open_store_is_neither_exported_over_nor_imported_from(path, opened):
 
 
 def test_a_store_that_may_not_be_written_says_so(path, opened):
-    error = opened.database._user_error(sqlite3.OperationalError("attempt to write a readonly database"))
+    error = in_a_sentence(sqlite3.OperationalError("attempt to write a readonly database"), path)
     assert isinstance(error, StateError)
     assert "the right to be written" in str(error)
 

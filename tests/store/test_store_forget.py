@@ -14,7 +14,7 @@ def everything(store):
     """All that a database still holds, by table."""
     database = store.database
     tables = ["records", "links", "queue", *(f"vectors_{space.number}" for space in database.spaces())]
-    return {table: database._run(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
+    return {table: database.connection.run(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
 
 
 def test_a_forgotten_record_is_nowhere(store):

@@ -140,18 +140,18 @@ def test_question_marks_stand_for_values_and_percent_signs_for_themselves():
 
 def test_a_lost_connection_is_taken_up_again(address, opened):
     record = opened.write("x")
-    mine = opened.database.connection.info.backend_pid
+    mine = opened.database.connection.driver.info.backend_pid
     run(address, f"SELECT pg_terminate_backend({mine})")
     assert opened.get(record.id) == record
-    run(address, f"SELECT pg_terminate_backend({opened.database.connection.info.backend_pid})")
+    run(address, f"SELECT pg_terminate_backend({opened.database.connection.driver.info.backend_pid})")
     assert opened.write("y").row > record.row
 
 
 def test_a_connection_lost_in_a_transaction_leaves_nothing_of_it(address, opened):
     def broken():
         yield {"text": "one"}
-        opened.database._run("SELECT 1")
-        run(address, f"SELECT pg_terminate_backend({opened.database.connection.info.backend_pid})")
+        opened.database.connection.run("SELECT 1")
+        run(address, f"SELECT pg_terminate_backend({opened.database.connection.driver.info.backend_pid})")
         yield from ({"text": f"more {n}"} for n in range(10))
 
     in_one_sentence(StateError, "was lost", opened.write_many, broken())
@@ -170,7 +170,7 @@ def test_a_writer_that_takes_too_long_is_told_to_the_others(address, opened, mon
     thread.start()
     holding.wait(30)
     try:
-        opened.database._run("SELECT set_config('lock_timeout', '200ms', false)")
+        opened.database.connection.run("SELECT set_config('lock_timeout', '200ms', false)")
         in_one_sentence(StateError, "another process has been writing", opened.write, "x")
     finally:
         done.set()
@@ -257,12 +257,14 @@ def test_the_index_is_built_late_and_covers_what_came_before(address, word_encod
             for scope in ("*", "a"):
                 wanted = filter_of(scope, now=store.clock())
                 if scope == "*":
-                    found = nearest.search(space, store.database._vector_in(vector, space), 10, wanted)
+                    found = nearest.search(space, store.database.connection.vector_in(vector, space), 10, wanted)
                     assert found is not None
                     plan = explained(store.database, space, vector, bound)
                     assert "nearest" in plan, plan
                 rows, scores = store.database.dense(space, vector, 10, wanted)
-                exact = store.database.search._exactly(space, store.database._vector_in(vector, space), 10, wanted)
+                exact = store.database.search._exactly(
+                    space, store.database.connection.vector_in(vector, space), 10, wanted
+                )
                 assert len(set(rows.tolist()) & {row for row, _ in exact}) >= 9
                 assert scores[0] == pytest.approx(exact[0][1], abs=1e-3)
         assert store.check() == []
@@ -278,13 +280,13 @@ def test_the_index_is_built_late_and_covers_what_came_before(address, word_encod
 
 def explained(database: PostgresDatabase, space, vector, bound):
     for way in ("seqscan", "bitmapscan", "sort"):  # what is quicker while there are few
-        database._run(f"SET enable_{way} = off")
-    told = database._run(
+        database.connection.run(f"SET enable_{way} = off")
+    told = database.connection.run(
         f"EXPLAIN SELECT v.row_id FROM vectors_{space.number} v WHERE v.row_id < {bound} ORDER BY v.vector <#> ? LIMIT 5",
-        [database._vector_in(vector, space)],
+        [database.connection.vector_in(vector, space)],
     )
     for way in ("seqscan", "bitmapscan", "sort"):
-        database._run(f"RESET enable_{way}")
+        database.connection.run(f"RESET enable_{way}")
     return "\n".join(line for (line,) in told)
 
 
@@ -296,7 +298,7 @@ def test_filters_are_searched_exactly(opened):
     if nearest._building is not None:
         nearest._building.join(60)
     nearest._bounds.clear()
-    asked = opened.database._vector_in(opened.encoding.question("heron 5"), space)
+    asked = opened.database.connection.vector_in(opened.encoding.question("heron 5"), space)
     now = opened.clock()
     assert nearest.search(space, asked, 5, filter_of("*", now=now)) is not None
     assert nearest.search(space, asked, 5, filter_of("3", now=now)) is None, "few are left"

@@ -21,12 +21,17 @@ PATIENCE = 60.0
 
 
 class Closing(Protocol):
-    """A database that lets go of its connections."""
+    """What lets go of its connections."""
 
-    def close_connections(self) -> None: ...
+    def close_connections(self) -> None:
+        """Close them, right before a fork."""
+
+    def abandon_connections(self) -> None:
+        """In the child: use none that the parent had, and close none."""
 
 
-_databases: weakref.WeakSet[Closing] = weakref.WeakSet()
+_closed: weakref.WeakSet[Closing] = weakref.WeakSet()
+_abandoned: weakref.WeakSet[Closing] = weakref.WeakSet()
 _gate = threading.Condition(threading.RLock())
 _mine = threading.local()
 _inside = 0
@@ -34,24 +39,34 @@ _forking = False
 
 
 def close_before_fork(database: Closing) -> None:
-    """Let a database's connections be closed before every fork."""
+    """Let connections be closed before every fork."""
     with _gate:
-        _databases.add(database)
+        _closed.add(database)
+        _abandoned.add(database)
+
+
+def abandon_after_fork(database: Closing) -> None:
+    """Let connections that a fork does no harm to be left to the parent."""
+    with _gate:
+        _abandoned.add(database)
 
 
 @contextmanager
 def hold_forks() -> Iterator[None]:
     """No other thread forks the process during the block."""
     global _inside
+    if getattr(_mine, "depth", 0):  # this thread is in already: whoever forks waits for it
+        yield
+        return
     with _gate:
-        while _forking and not getattr(_mine, "depth", 0):
+        while _forking:
             _gate.wait(PATIENCE)
         _inside += 1
-    _mine.depth = getattr(_mine, "depth", 0) + 1
+    _mine.depth = 1
     try:
         yield
     finally:
-        _mine.depth -= 1
+        _mine.depth = 0
         with _gate:
             _inside -= 1
             _gate.notify_all()
@@ -66,7 +81,7 @@ def _before() -> None:
     while _inside > own and (left := until - time.monotonic()) > 0:
         _gate.wait(left)
     if _inside == 0:
-        for database in list(_databases):
+        for database in list(_closed):
             database.close_connections()
 
 
@@ -81,6 +96,8 @@ def _after_in_child() -> None:
     global _gate, _inside, _forking
     # only this thread goes on in the child
     _gate, _inside, _forking = threading.Condition(threading.RLock()), getattr(_mine, "depth", 0), False
+    for database in list(_abandoned):
+        database.abandon_connections()
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from remanence.errors import RemanenceError
 from remanence.store.database.base import Rows, Space
 from remanence.store.database.conditions import condition
+from remanence.store.database.postgres_connection import PATIENCE, PostgresConnection
 from remanence.store.where import EVERYTHING, Filter
-
-if TYPE_CHECKING:
-    from remanence.store.database.postgres import PostgresDatabase
 
 LARGE = 50_000
 """Vectors from which an index pays, and written since the last one from which a new one does."""
@@ -34,10 +32,18 @@ _ITERATIVE = (0, 8)
 
 
 class Nearest:
-    """The approximate indexes of a database."""
+    """The approximate indexes of a database.
 
-    def __init__(self, database: PostgresDatabase, large: int = LARGE) -> None:
-        self.database, self.large = database, large
+    Parameters
+    ----------
+    connection, pgvector:
+        The way to it, and the version of the extension there.
+    large:
+        Vectors from which an index pays.
+    """
+
+    def __init__(self, connection: PostgresConnection, pgvector: tuple[int, ...], large: int = LARGE) -> None:
+        self.connection, self.pgvector, self.large = connection, pgvector, large
         self._bounds: dict[int, tuple[float, int]] = {}
         self._many: dict[str, tuple[float, bool]] = {}
         self._building: threading.Thread | None = None
@@ -46,16 +52,16 @@ class Nearest:
 
     def search(self, space: Space, asked: Any, k: int, wanted: Filter) -> list[tuple[int, float]] | None:
         """The nearest rows with their scores; None where exact search is the better, or the only, way."""
-        if not wanted.plain or wanted.where != EVERYTHING or self.database.pgvector < _ITERATIVE:
+        if not wanted.plain or wanted.where != EVERYTHING or self.pgvector < _ITERATIVE:
             return None
         bound = self.bound(space)
         if not bound or not self._leaves_many(wanted):
             return None
-        self.database._run(
+        self.connection.run(
             "SELECT set_config('hnsw.ef_search', ?, false), set_config('hnsw.iterative_scan', 'strict_order', false)",
             [str(min(1000, max(_EXPLORED, 2 * k)))],
         )
-        text, values = condition(wanted, self.database)
+        text, values = condition(wanted, self.connection)
         # The bound stands in the statement itself, or the planner could not tell that the index covers it
         part = (
             f"(SELECT v.row_id, v.vector <#> ? AS distance FROM vectors_{space.number} v "
@@ -63,7 +69,7 @@ class Nearest:
             "ORDER BY v.vector <#> ? LIMIT ?)"
         )
         bindings = [asked, *values, asked, k]
-        found = self.database._run(
+        found = self.connection.run(
             f"SELECT row_id, -distance FROM ({part.format('<')} UNION ALL {part.format('>=')}) near "
             "ORDER BY distance, row_id LIMIT ?",
             [*bindings, *bindings, k],
@@ -80,7 +86,7 @@ class Nearest:
 
     def _indexes(self, space: Space) -> list[tuple[int, bool]]:
         """The bounds of the indexes that are there, and whether each is whole."""
-        found = self.database._run(
+        found = self.connection.run(
             "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
             "WHERE i.indrelid = to_regclass(?)",
             [f"remanence.vectors_{space.number}"],
@@ -92,8 +98,8 @@ class Nearest:
         key = wanted.key
         seen, many = self._many.get(key, (0.0, False))
         if time.monotonic() - seen > _KEPT or key not in self._many:
-            text, values = condition(wanted, self.database)
-            found = self.database._run(
+            text, values = condition(wanted, self.connection)
+            found = self.connection.run(
                 f"SELECT count(*) FROM (SELECT 1 FROM records r WHERE {text} LIMIT ?) few", [*values, self.large]
             )
             many = found[0][0] >= self.large
@@ -125,33 +131,33 @@ class Nearest:
         """Build an index over everything there is now, unless another process is at it; whether one was built."""
         if space.dimension > _WIDEST[space.precision]:
             return False
-        if not self.database._run("SELECT pg_try_advisory_lock(?, ?)", [_BUILDING, space.number])[0][0]:
+        if not self.connection.run("SELECT pg_try_advisory_lock(?, ?)", [_BUILDING, space.number])[0][0]:
             return False
         table = f"vectors_{space.number}"
         try:
-            self.database._run("SELECT set_config('lock_timeout', '0', false)")
+            self.connection.run("SELECT set_config('lock_timeout', '0', false)")
             old = self._indexes(space)
-            last = self.database._run(f"SELECT coalesce(max(row_id), 0) FROM {table}")[0][0] + 1
+            last = self.connection.run(f"SELECT coalesce(max(row_id), 0) FROM {table}")[0][0] + 1
             covered = max((at for at, valid in old if valid), default=0)
-            fresh = self.database._run(f"SELECT count(*) FROM {table} WHERE row_id >= ?", [covered])[0][0]
+            fresh = self.connection.run(f"SELECT count(*) FROM {table} WHERE row_id >= ?", [covered])[0][0]
             if fresh < self.large:
                 return False
             for at, valid in old:
                 if not valid:
-                    self.database._run(f"DROP INDEX IF EXISTS {table}_nearest_{at}")
+                    self.connection.run(f"DROP INDEX IF EXISTS {table}_nearest_{at}")
             kind = "halfvec_ip_ops" if space.precision == "float16" else "vector_ip_ops"
-            self.database._run(
+            self.connection.run(
                 f"CREATE INDEX CONCURRENTLY {table}_nearest_{last} ON {table} USING hnsw (vector {kind}) "
                 f"WHERE row_id < {last}"
             )
             for at, valid in old:
                 if valid:
-                    self.database._run(f"DROP INDEX CONCURRENTLY IF EXISTS {table}_nearest_{at}")
+                    self.connection.run(f"DROP INDEX CONCURRENTLY IF EXISTS {table}_nearest_{at}")
             self._bounds.pop(space.number, None)
             return True
         finally:
-            self.database._run("SELECT pg_advisory_unlock(?, ?)", [_BUILDING, space.number])
-            self.database._run("SELECT set_config('lock_timeout', ?, false)", [f"{self.database.patience}s"])
+            self.connection.run("SELECT pg_advisory_unlock(?, ?)", [_BUILDING, space.number])
+            self.connection.run("SELECT set_config('lock_timeout', ?, false)", [f"{PATIENCE}s"])
 
 
 _BUILDING = 0x52454E49

@@ -5,14 +5,10 @@ from __future__ import annotations
 import functools
 import unicodedata
 import uuid
-from typing import TYPE_CHECKING
 
 from remanence.errors import StateError, UsageError
+from remanence.store.database.postgres_connection import SCHEMA, PostgresConnection
 
-if TYPE_CHECKING:
-    from remanence.store.database.postgres import PostgresDatabase
-
-SCHEMA = "remanence"
 VERSION = 1
 PGVECTOR = (0, 7)
 """The first pgvector with vectors of half precision."""
@@ -125,8 +121,8 @@ _LETTERS = ("pg_c_utf8", "und-x-icu", "C.utf8", "C.UTF-8", "en_US.utf8", "en_US.
 """Collations that know the letters of all alphabets, those first that are the same on every server."""
 
 
-def prepare(database: PostgresDatabase, create: bool) -> None:
-    """Find the store, or make it; one process at a time.
+def prepare(connection: PostgresConnection, create: bool) -> tuple[int, ...]:
+    """Find the store, or make it, one process at a time; the version of pgvector there.
 
     Raises
     ------
@@ -135,98 +131,99 @@ def prepare(database: PostgresDatabase, create: bool) -> None:
     UsageError
         If there is none and none may be made.
     """
-    if _version(database) == VERSION:
-        _require_pgvector(database)
-        return
-    with database.transaction():
-        version = _version(database)
+    if _version(connection) == VERSION:
+        return _require_pgvector(connection)
+    with connection.transaction():
+        version = _version(connection)
         if version is None:
             if not create:
                 raise UsageError(
-                    f"there is no store in the database {database.name}: write to it first, or check the address"
+                    f"there is no store in the database {connection.name}: write to it first, or check the address"
                 )
-            _create(database)
+            _create(connection)
             version = VERSION
         if version > VERSION:
             raise StateError(
-                f"the store in {database.name} was written by a newer version of this library (schema {version}, this "
+                f"the store in {connection.name} was written by a newer version of this library (schema {version}, this "
                 f"one reads up to {VERSION}): upgrade remanence"
             )
         for step in range(version, VERSION):
             if step not in MIGRATIONS:
                 raise StateError(
-                    f"the store in {database.name} has the schema {step}, which no step leads on from: use an intact copy"
+                    f"the store in {connection.name} has the schema {step}, which no step leads on from: use an intact copy"
                 )
             for statement in MIGRATIONS[step]:
-                database._run(statement)
-            database.set_setting("schema", str(step + 1))
+                connection.run(statement)
+            connection.run("UPDATE settings SET value = ? WHERE name = 'schema'", [str(step + 1)])
+    return _require_pgvector(connection)
 
 
-def _version(database: PostgresDatabase) -> int | None:
+def _version(connection: PostgresConnection) -> int | None:
     """The schema's version; None where nothing of that name is there."""
     # Asked of the catalogue's tables: to_regclass may answer from before another process made them
-    there = database._run(
+    there = connection.run(
         "SELECT c.relname FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'settings' "
         "WHERE n.nspname = ?",
         [SCHEMA],
     )
     if not there:
         return None
-    columns = database._run(
+    columns = connection.run(
         "SELECT count(*) FROM information_schema.columns WHERE table_schema = ? AND table_name = 'settings' "
         "AND column_name IN ('name', 'value')",
         [SCHEMA],
     )
-    found = database.setting("schema") if there[0][0] and columns[0][0] == 2 else None
-    if found is None or not found.isdigit():
+    ours = there[0][0] and columns[0][0] == 2
+    found = connection.run("SELECT value FROM settings WHERE name = 'schema'") if ours else []
+    if not found or not str(found[0][0]).isdigit():
         raise StateError(
-            f"{database.name} is not a store: its schema {SCHEMA} belongs to something else, use another database"
+            f"{connection.name} is not a store: its schema {SCHEMA} belongs to something else, use another database"
         )
-    return int(found)
+    return int(found[0][0])
 
 
-def _create(database: PostgresDatabase) -> None:
-    encoding = database._run("SHOW server_encoding")[0][0]
+def _create(connection: PostgresConnection) -> None:
+    encoding = connection.run("SHOW server_encoding")[0][0]
     if encoding != "UTF8":
         raise StateError(
-            f"the database {database.name} is in the encoding {encoding}, expected UTF8: "
+            f"the database {connection.name} is in the encoding {encoding}, expected UTF8: "
             "make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
-    _require_pgvector(database)
-    known = {name for (name,) in database._run("SELECT collname FROM pg_collation WHERE collencoding IN (-1, 6)")}
+    _require_pgvector(connection)
+    known = {name for (name,) in connection.run("SELECT collname FROM pg_collation WHERE collencoding IN (-1, 6)")}
     letters = next(name for name in _LETTERS if name in known)
-    database._run(f"CREATE SCHEMA {SCHEMA}")
+    connection.run(f"CREATE SCHEMA {SCHEMA}")
     for statement in CREATE:
         told = statement.replace("{letters}", f'pg_catalog."{letters}"').replace("{separators}", _separators())
-        database._run(told)
-    database._run(
+        connection.run(told)
+    connection.run(
         "INSERT INTO remanence.settings (name, value) VALUES ('identity', ?), ('schema', ?)",
         [uuid.uuid4().hex, str(VERSION)],
     )
 
 
-def _require_pgvector(database: PostgresDatabase) -> None:
+def _require_pgvector(connection: PostgresConnection) -> tuple[int, ...]:
     wanted = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
-    found = database._run(wanted)
+    found = connection.run(wanted)
     if not found:
-        offered = database._run("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+        offered = connection.run("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
         if not offered:
             raise StateError(
-                f"the server of {database.name} does not have the extension pgvector: install it there, see "
+                f"the server of {connection.name} does not have the extension pgvector: install it there, see "
                 "https://github.com/pgvector/pgvector"
             )
         try:
-            database._run("CREATE EXTENSION IF NOT EXISTS vector")
+            connection.run("CREATE EXTENSION IF NOT EXISTS vector")
         except StateError as error:
             raise StateError(
-                f"the extension pgvector is not in the database {database.name}, and this user may not add it: "
+                f"the extension pgvector is not in the database {connection.name}, and this user may not add it: "
                 "have its owner run CREATE EXTENSION vector"
             ) from error
-        found = database._run(wanted)
+        found = connection.run(wanted)
     version = tuple(int(part) for part in found[0][0].split(".")[:2])
     if version < PGVECTOR:
         raise StateError(
-            f"the database {database.name} has pgvector {found[0][0]}, expected {PGVECTOR[0]}.{PGVECTOR[1]} or newer: "
+            f"the database {connection.name} has pgvector {found[0][0]}, expected {PGVECTOR[0]}.{PGVECTOR[1]} or newer: "
             "run ALTER EXTENSION vector UPDATE"
         )
-    database.pgvector = version
+    return version

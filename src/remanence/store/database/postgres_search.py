@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remanence.store.database.base import Rows, Space, Vectors
 from remanence.store.database.conditions import condition
+from remanence.store.database.postgres_connection import PostgresConnection
+from remanence.store.database.postgres_nearest import Nearest
 from remanence.store.where import Filter
-
-if TYPE_CHECKING:
-    from remanence.store.database.postgres import PostgresDatabase
 
 K1, B = 1.2, 0.75
 """The constants of BM25, as SQLite's FTS5 has them."""
@@ -33,8 +32,8 @@ _FIRST = 1000
 class Search:
     """What a store in PostgreSQL is searched with."""
 
-    def __init__(self, database: PostgresDatabase) -> None:
-        self.database = database
+    def __init__(self, connection: PostgresConnection, nearest: Nearest) -> None:
+        self.connection, self.nearest = connection, nearest
         self._counted: dict[str, tuple[float, int]] = {}
         self._collection: tuple[float, int, float] = (0.0, 0, 1.0)
 
@@ -44,7 +43,7 @@ class Search:
         """What each term becomes in the index; a term with separators becomes several."""
         return [
             list(found)
-            for (found,) in self.database._run(
+            for (found,) in self.connection.run(
                 "SELECT tsvector_to_array(words_of(term)) FROM unnest(?::text[]) WITH ORDINALITY AS t(term, place) "
                 "ORDER BY place",
                 [list(terms)],
@@ -67,7 +66,7 @@ class Search:
         }
         fresh = [one for one in lexemes if one not in known]
         if fresh:
-            found = self.database._run(
+            found = self.connection.run(
                 "SELECT (SELECT count(*) FROM records r WHERE r.words @@ query::tsquery) "
                 "FROM unnest(?::text[]) WITH ORDINALITY AS q(query, place) ORDER BY place",
                 [[_query([one]) for one in fresh]],
@@ -84,15 +83,15 @@ class Search:
         present = time.monotonic()
         seen, count, length = self._collection
         if count < _LARGE or present - seen > _KEPT:
-            estimate = self.database._run("SELECT reltuples::bigint FROM pg_class WHERE oid = 'records'::regclass")[0][
+            estimate = self.connection.run("SELECT reltuples::bigint FROM pg_class WHERE oid = 'records'::regclass")[0][
                 0
             ]
             if estimate < _LARGE:
-                found = self.database._run("SELECT count(*), coalesce(avg(length(words)), 1) FROM records")[0]
+                found = self.connection.run("SELECT count(*), coalesce(avg(length(words)), 1) FROM records")[0]
                 count, length = int(found[0]), float(found[1])
             else:
                 share = 100 * 5000 / estimate
-                found = self.database._run(
+                found = self.connection.run(
                     "SELECT coalesce(avg(length(words)), 1) FROM records TABLESAMPLE SYSTEM (?)", [min(share, 100.0)]
                 )[0]
                 count, length = int(estimate), float(found[0])
@@ -130,8 +129,8 @@ class Search:
     def _best(
         self, lexemes: list[str], weights: list[float], having: list[str], length: float, k: int, wanted: Filter
     ) -> list[tuple[Any, ...]]:
-        text, values = condition(wanted, self.database)
-        return self.database._run(
+        text, values = condition(wanted, self.connection)
+        return self.connection.run(
             "SELECT r.row_id, b.score FROM records r CROSS JOIN LATERAL (SELECT sum(a.weight * o.times * ? / "
             "(o.times + ? * (? + ? * length(r.words) / ?))) AS score FROM (SELECT u.lexeme, "
             "coalesce(cardinality(u.positions), 1)::float8 AS times FROM unnest(r.words) AS u) o "
@@ -147,11 +146,11 @@ class Search:
         found = np.zeros((len(rows), 2 * reach), dtype=np.int64)
         place = {row: number for number, row in enumerate(rows.tolist())}
         filled = np.zeros((len(rows), 2), dtype=np.int64)
-        among, these = self.database._among("a.row_id", rows)
-        text, values = condition(wanted, self.database)
+        among, these = self.connection.among("a.row_id", rows)
+        text, values = condition(wanted, self.connection)
         for same in ("a.source IS NULL AND r.source IS NULL", "r.source = a.source"):
             for side, (sign, order) in enumerate((("<", "DESC"), (">", "ASC"))):
-                for row, near in self.database._run(
+                for row, near in self.connection.run(
                     "SELECT a.row_id, n.row_id FROM records a CROSS JOIN LATERAL (SELECT r.row_id FROM records r "
                     f"WHERE r.scope = a.scope AND {same} AND r.row_id {sign} a.row_id AND {text} "
                     f"ORDER BY r.row_id {order} LIMIT ?) n WHERE {among} ORDER BY a.row_id, n.row_id {order}",
@@ -166,16 +165,16 @@ class Search:
 
     def dense(self, space: Space, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         """The nearest of what a filter admits; unit vectors, so the inner product is the cosine."""
-        asked = self.database._vector_in(np.asarray(query, dtype=np.float32), space)
-        found = self.database.nearest.search(space, asked, k, wanted)
+        asked = self.connection.vector_in(np.asarray(query, dtype=np.float32), space)
+        found = self.nearest.search(space, asked, k, wanted)
         if found is None:
             found = self._exactly(space, asked, k, wanted)
         return np.array([row for row, _ in found], dtype=np.int64), np.array([s for _, s in found], dtype=np.float32)
 
     def _exactly(self, space: Space, asked: Any, k: int, wanted: Filter) -> list[tuple[Any, ...]]:
-        text, values = condition(wanted, self.database)
+        text, values = condition(wanted, self.connection)
         # A distance plus nothing is what no index is ordered by
-        return self.database._run(
+        return self.connection.run(
             f"SELECT v.row_id, -(v.vector <#> ?) FROM vectors_{space.number} v JOIN records r ON r.row_id = v.row_id "
             f"WHERE {text} ORDER BY (v.vector <#> ?) + 0, v.row_id LIMIT ?",
             [asked, *values, asked, k],

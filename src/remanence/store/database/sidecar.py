@@ -5,19 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remanence.errors import StateError
-from remanence.store.database.base import Rows, Space, Vectors
+from remanence.store.database.base import Database, Rows, Space, Vectors
+from remanence.store.database.sqlite_connection import SqliteConnection
 from remanence.store.index.dense import DenseIndex
 from remanence.store.index.spann import Spann
 from remanence.store.where import EVERYTHING, Filter
-
-if TYPE_CHECKING:
-    from remanence.store.database.sqlite import SqliteDatabase
 
 REFINED = 40
 """How many of the index's best are compared again by their whole vectors: at least so many, and 30 more than asked for."""
@@ -39,13 +36,26 @@ class Sidecar:
 
     The database logs which rows gained or lost a vector; the index takes the log over, says durably how far,
     and only then is the log cut. Where the index knows less than what was cut, it is made anew.
+
+    Parameters
+    ----------
+    database, connection:
+        The truth, and the way to its file.
+    space:
+        Whose vectors.
+    identity:
+        The store's own: an index of another store's vectors is stale.
+    kind:
+        One of `INDEXES`.
     """
 
-    def __init__(self, database: SqliteDatabase, space: Space) -> None:
-        self.database, self.space = database, space
-        folder = database.path.with_name(f"{database.path.name}-index") / str(space.number)
-        spann = Spann() if database.index == "spann" else None
-        self.index = DenseIndex(folder, space.dimension, f"{database.identity} {space.name}", spann=spann)
+    def __init__(
+        self, database: Database, connection: SqliteConnection, space: Space, *, identity: str, kind: str
+    ) -> None:
+        self.database, self.connection, self.space = database, connection, space
+        folder = connection.path.with_name(f"{connection.path.name}-index") / str(space.number)
+        spann = Spann() if kind == "spann" else None
+        self.index = DenseIndex(folder, space.dimension, f"{identity} {space.name}", spann=spann)
 
     def search(self, query: Vectors, k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         """The nearest current versions that a filter admits, by their whole vectors."""
@@ -90,38 +100,46 @@ class Sidecar:
             self._apply_log()
 
     def _apply_log(self) -> None:
-        if self.index.stale or self.index.applied < self._cut():
+        cut, logged = self._log()
+        if self.index.stale or self.index.applied < cut:
             self.rebuild()
-        while True:
-            logged = self.database._run(
-                "SELECT number, row_id FROM changes WHERE space = ? AND number > ? ORDER BY number LIMIT ?",
-                [self.space.number, self.index.applied, _BLOCK],
-            )
-            if not logged:
-                return
+            _, logged = self._log()
+        while logged:
             last = logged[-1][0]
             rows = np.unique(np.array([row for _, row in logged], dtype=np.int64))
             here, vectors = self._current(rows)
             self.index.apply(here, vectors, np.setdiff1d(rows, here), applied=last)
             self._cut_log(last)
+            _, logged = self._log() if len(logged) == _BLOCK else (last, [])
 
-    def _cut(self) -> int:
-        return int(self.database.setting(f"log cut {self.space.number}") or 0)
+    def _log(self) -> tuple[int, list[tuple[int, int]]]:
+        """How far the log was cut, and the next of it that the index has not taken over: numbers and rows."""
+        found = self.connection.run(
+            "SELECT cut.value, c.number, c.row_id FROM (SELECT (SELECT value FROM settings WHERE name = ?) AS value) cut "
+            "LEFT JOIN (SELECT number, row_id FROM changes WHERE space = ? AND number > ? ORDER BY number LIMIT ?) c "
+            "ON 1=1 ORDER BY c.number",
+            [self._cut_name, self.space.number, self.index.applied, _BLOCK],
+        )
+        return int(found[0][0] or 0), [(number, row) for _, number, row in found if number is not None]
+
+    @property
+    def _cut_name(self) -> str:
+        return f"log cut {self.space.number}"
 
     def _cut_log(self, upto: int) -> None:
-        with self.database.transaction():
-            if upto > self._cut():
-                self.database.set_setting(f"log cut {self.space.number}", str(upto))
-            self.database._run("DELETE FROM changes WHERE space = ? AND number <= ?", [self.space.number, upto])
+        with self.connection.transaction():
+            if upto > int(self.database.setting(self._cut_name) or 0):
+                self.database.set_setting(self._cut_name, str(upto))
+            self.connection.run("DELETE FROM changes WHERE space = ? AND number <= ?", [self.space.number, upto])
 
     def _current(self, rows: Rows) -> tuple[Rows, Vectors]:
-        among, values = self.database._among("row_id", rows)
-        now = self.database._run(f"SELECT row_id FROM records WHERE {among} AND replaced_at IS NULL", values)
+        among, values = self.connection.among("row_id", rows)
+        now = self.connection.run(f"SELECT row_id FROM records WHERE {among} AND replaced_at IS NULL", values)
         return self.database.vectors(self.space, np.array([row for (row,) in now], dtype=np.int64))
 
     def rebuild(self) -> None:
         """Make the index anew from the vectors in the database."""
-        logged = self.database._run("SELECT seq FROM sqlite_sequence WHERE name = 'changes'")
+        logged = self.connection.run("SELECT seq FROM sqlite_sequence WHERE name = 'changes'")
         upto = int(logged[0][0]) if logged else 0
         with self._usable():
             self.index.rebuild(self._blocks(), applied=upto)
@@ -130,7 +148,7 @@ class Sidecar:
     def _blocks(self) -> Iterator[tuple[Rows, Vectors]]:
         after = 0
         while True:
-            found = self.database._run(
+            found = self.connection.run(
                 f"SELECT v.row_id, v.vector FROM vectors_{self.space.number} v JOIN records r ON r.row_id = v.row_id "
                 "WHERE v.row_id > ? AND r.replaced_at IS NULL ORDER BY v.row_id LIMIT ?",
                 [after, _BLOCK],
@@ -139,7 +157,7 @@ class Sidecar:
                 return
             after = found[-1][0]
             rows = np.fromiter((row for row, _ in found), dtype=np.int64, count=len(found))
-            yield rows, self.database._vectors_out([vector for _, vector in found], self.space)
+            yield rows, self.connection.vectors_out([vector for _, vector in found], self.space)
 
     def optimize(self, progress: Callable[[int, int], None] | None = None) -> bool:
         """Put a large store's vectors in lists, or again where many were added since; whether there was any to do."""
@@ -173,7 +191,7 @@ class Sidecar:
             wanted = np.fromiter(
                 (
                     row
-                    for (row,) in self.database._run(
+                    for (row,) in self.connection.run(
                         f"SELECT v.row_id FROM vectors_{self.space.number} v JOIN records r ON r.row_id = v.row_id "
                         "WHERE r.replaced_at IS NULL ORDER BY v.row_id"
                     )
