@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from bench import store_index
 from remanence.store.index import clusters
 from remanence.store.index.codes import TopK, quantise
-from remanence.store.index.spann import Postings, Spann
+from remanence.store.index.postings import Postings
+from remanence.store.index.spann import Spann
 
 RESULTS = Path(__file__).with_name("spann.json")
 SEEDS = range(5)

@@ -13,7 +13,7 @@ import remanence.store as stores
 from remanence.errors import RemanenceError, StateError, UsageError
 from remanence.store.database import care, schema, sidecar
 from remanence.store.database.sqlite_connection import in_a_sentence
-from remanence.store.index import dense
+from remanence.store.index import build
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_a_store_that_may_not_be_written_says_so(path, opened):
 
 def test_an_index_that_was_called_lists_is_opened_and_searched(path, word_encoder, monkeypatch):
     monkeypatch.setattr(sidecar, "APPROXIMATE_FROM", 1)
-    monkeypatch.setattr(dense, "APPROXIMATE_FROM", 1)
+    monkeypatch.setattr(build, "APPROXIMATE_FROM", 1)
     with stores.open(path, encoder=word_encoder(), index="lists", background=False) as store:
         store.write_many([f"fact {number} about {'cats' if number % 2 else 'dogs'}" for number in range(60)], wait=True)
         assert store.optimize() and not store.optimize()

@@ -14,7 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 import remanence.store as stores
 from remanence.errors import StateError, UsageError
 from remanence.store.database import postgres_search
-from remanence.store.database.postgres import PostgresDatabase, translated
+from remanence.store.database.postgres import PostgresDatabase
+from remanence.store.database.postgres_connection import translated
 from remanence.store.where import filter_of
 
 

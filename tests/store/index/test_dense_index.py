@@ -226,8 +226,8 @@ def test_a_copy_of_the_header_that_is_torn_leaves_the_one_before(tmp_path):
     index = opened(tmp_path)
     for change in range(1, 6):
         index.apply(np.array([change]), unit(1), NONE, applied=change)
-        raw = bytearray(index.header_path.read_bytes())
-        newest = header.read(index.header_path).sequence % 2
+        raw = bytearray((index.folder / "header").read_bytes())
+        newest = header.read(index.folder / "header").sequence % 2
         raw[newest * 512 + 40] ^= 0xFF
         (tmp_path / "torn").write_bytes(raw)
         if change > 1:

@@ -182,7 +182,7 @@ def test_a_writer_that_does_not_let_go_is_named(tmp_path):
         COMMON
         + """
 import time
-with index.locked():
+with index._files.locked():
     print("held", flush=True)
     time.sleep(60)
 """

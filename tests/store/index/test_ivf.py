@@ -12,6 +12,7 @@ from remanence.errors import UsageError
 from remanence.store.index import clusters, files, ivf
 from remanence.store.index.codes import quantise
 from remanence.store.index.dense import DenseIndex
+from remanence.store.index.view import View
 
 NONE = np.empty(0, dtype=np.int64)
 
@@ -82,7 +83,7 @@ def test_a_removed_vector_is_in_no_file_not_even_as_a_centroid(tmp_path):
     index.apply(np.arange(1, 307), vectors, NONE)
     index.build_approximate()
     codes = quantise(vectors)[0]
-    lists = files.View.opened(index.folder, index._writable_header()).lists
+    lists = View.opened(index.folder, index._files.writable_header()).lists
     alone = [row for row in range(1, 307) if (lists.centroids == codes[row - 1]).all(axis=1).any()]
     assert alone  # else this test would show nothing
     index.apply(NONE, vectors[:0], np.array(alone))
@@ -98,7 +99,7 @@ def test_a_removed_vector_is_in_no_file_not_even_as_a_centroid(tmp_path):
 def test_centroids_are_means_of_the_rows_that_stay(tmp_path):
     index, vectors = built(tmp_path)
     index.apply(NONE, vectors[:0], np.arange(1, 4001, 3))
-    view = index._now()
+    view = index._files.now()
     for one in range(0, view.header.lists, 7):
         begin, end = view.lists.starts[one : one + 2]
         rows = view.lists.row[begin:end]

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from remanence.store.index.clusters import centroids_of
+from remanence.store.index.clusters import balanced, centroids_of
 from remanence.store.index.codes import TopK, quantise
 from remanence.store.index.dense import DenseIndex
-from remanence.store.index.spann import Spann, balanced
+from remanence.store.index.spann import Spann
 
 NONE = np.empty(0, dtype=np.int64)
 

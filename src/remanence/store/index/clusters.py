@@ -13,6 +13,7 @@ ROUNDS = 6
 SAMPLE = 32
 """Rows of the sample that the centroids are fitted on, for each cluster."""
 _BLOCK = 256
+_PASSES, _TOGETHER = 5, 512
 
 Progress = Callable[[str, float], None]
 """Told what is being done and how much of it is, from 0 to 1."""
@@ -120,3 +121,27 @@ def fit(
         if progress is not None:
             progress("clustering", (turn + 1) / rounds)
     return centroids, inverse
+
+
+def balanced(
+    codes: NDArray[np.int8], lengths: NDArray[np.float32], count: int, price: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Clusters (n,) from 0 of codes (n, dimension), where a cluster becomes dearer with every row it has."""
+    order = rng.permutation(len(codes))
+    chosen = order[:count]
+    centroids, inverse = codes[chosen], lengths[chosen]
+    cluster = np.zeros(len(codes), dtype=np.int64)
+    for _ in range(_PASSES):
+        packed, sizes = Packed(centroids), np.zeros(count)
+        step = max(1, min(_TOGETHER, len(codes) // (4 * count)))
+        step = max(step, 16)
+        for begin in range(0, len(codes), step):
+            some = order[begin : begin + step]
+            cosine = packed.products(codes[some]).astype(np.float32) * inverse * lengths[some, None]
+            cluster[some] = (cosine - price * sizes * count / len(codes)).argmax(axis=1)
+            sizes += np.bincount(cluster[some], minlength=count)
+        centroids, inverse = centroids_of(codes, lengths, cluster, count)
+        empty = np.flatnonzero(inverse == 0)
+        again = rng.choice(len(codes), len(empty), replace=False)
+        centroids[empty], inverse[empty] = codes[again], lengths[again]
+    return cluster

@@ -55,6 +55,23 @@ def quantise(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np
     return codes, inverse_lengths(codes)
 
 
+def checked(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """Vectors (n, dimension) as float32; none, of whatever shape, as none of that dimension.
+
+    Raises
+    ------
+    UsageError
+        If they are of another dimension.
+    """
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if not vectors.size and vectors.ndim <= 2:
+        return np.empty((0, dimension), dtype=np.float32)
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        given = " × ".join(str(size) for size in vectors.shape)
+        raise UsageError(f"vectors of {given} were given: this index holds vectors of {dimension}")
+    return vectors
+
+
 def inverse_lengths(codes: NDArray[np.int8]) -> NDArray[np.float32]:
     """One over the length of each code (n, dimension); 0 for a code that is all zero."""
     wide = codes.astype(np.float32)

@@ -1,8 +1,4 @@
-"""The mapped files of an index, as one reader sees them at one moment.
-
-A view never changes the size of a file and nobody ever shortens one, so a map that is open stays good: a file
-that grows is mapped again, one that is replaced has another name.
-"""
+"""The files of an index: their names and sizes, mapping them, making them durable, deleting those of the past."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import contextlib
 import errno
 import mmap
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +14,6 @@ from numpy.typing import NDArray
 
 from remanence.errors import StateError
 from remanence.store.index.header import Header
-from remanence.store.index.spann import Postings
 
 FIRST = 1024
 STEP = 16384
@@ -117,154 +111,6 @@ def sync(array: NDArray[Any], path: Path) -> None:
         base.flush()
     if os.name == "nt":
         flush(path)
-
-
-@dataclass(frozen=True)
-class InvertedLists:
-    """How clustered places are found.
-
-    Shapes
-    ------
-    place (ordered,) int32 by row; row (ordered,) int32 by place; starts (lists + 1,) int64, list i being the
-    places from starts[i] to starts[i + 1]; centroids (lists, dimension) int8; lengths (lists,) float32, the
-    inverse lengths of the centroids, 0 for a list without rows.
-    """
-
-    place: NDArray[np.int32]
-    row: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.float32]
-    centroids: NDArray[np.int8]
-
-    @staticmethod
-    def layout(header: Header) -> list[tuple[Any, tuple[int, ...]]]:
-        """Kind and shape of each of the arrays, as they follow one another in the file."""
-        return [
-            (np.int64, (header.lists + 1,)),
-            (np.int32, (header.ordered,)),
-            (np.int32, (header.ordered,)),
-            (np.float32, (header.lists,)),
-            (np.int8, (header.lists, header.dimension)),
-        ]
-
-    @classmethod
-    def opened(cls, folder: Path, header: Header, *, writable: bool = False) -> InvertedLists:
-        arrays, offset = [], 0
-        for kind, shape in cls.layout(header):
-            arrays.append(mapped(order_path(folder, header.generation), kind, shape, offset=offset, writable=writable))
-            offset += arrays[-1].nbytes
-        starts, place, row, lengths, centroids = arrays
-        return cls(place, row, starts, lengths, centroids)
-
-    def write(self, path: Path) -> None:
-        with open(path, "wb") as file:
-            for array in (self.starts, self.place, self.row, self.lengths, self.centroids):
-                file.write(np.ascontiguousarray(array).tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def posting_layout(header: Header) -> list[tuple[Any, tuple[int, ...]]]:
-    """Kind and shape of each array of the posting lists, as they follow one another in the file."""
-    lists, entries = header.postings, header.entries
-    return [
-        (np.int64, (lists + 1,)),
-        (np.int64, (entries,)),
-        (np.int32, (lists,)),
-        (np.float32, (lists,)),
-        (np.float32, (entries,)),
-        (np.int8, (lists, header.dimension)),
-        (np.int8, (entries, header.dimension)),
-    ]
-
-
-def opened_postings(folder: Path, header: Header, *, writable: bool = False) -> Postings:
-    """Map the posting lists; their centroids are read into memory unless they are to be written."""
-    arrays, offset = [], 0
-    path = spann_path(folder, header.spann)
-    for kind, shape in posting_layout(header):
-        arrays.append(mapped(path, kind, shape, offset=offset, writable=writable))
-        offset += arrays[-1].nbytes
-    starts, rows, homes, inverse, lengths, centroids, codes = arrays
-    if not writable:
-        centroids, inverse, starts = centroids.copy(), inverse.copy(), starts.copy()
-    return Postings(centroids, inverse, starts, homes, rows, lengths, codes)
-
-
-def write_postings(path: Path, postings: Postings) -> None:
-    with open(path, "wb") as file:
-        for array in (
-            postings.starts,
-            postings.rows,
-            postings.homes,
-            postings.inverse,
-            postings.lengths,
-            postings.centroids,
-            postings.codes,
-        ):
-            file.write(np.ascontiguousarray(array).data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@dataclass(frozen=True)
-class View:
-    """The files at one moment.
-
-    Shapes
-    ------
-    codes (capacity, dimension) int8, lengths (capacity,) float32: inverse lengths of the codes, 0 where a
-    place is empty.
-    """
-
-    header: Header
-    codes: NDArray[np.int8]
-    lengths: NDArray[np.float32]
-    lists: InvertedLists | None
-    postings: Postings | None
-
-    @classmethod
-    def opened(cls, folder: Path, header: Header, *, writable: bool = False) -> View:
-        """Map the files that a header names.
-
-        Raises
-        ------
-        StateError, FileNotFoundError
-            If one is too short, or not there.
-        """
-        shape = (header.capacity, header.dimension)
-        codes = mapped(codes_path(folder, header.generation), np.int8, shape, writable=writable)
-        lengths = mapped(lengths_path(folder, header.generation), np.float32, shape[:1], writable=writable)
-        lists = InvertedLists.opened(folder, header, writable=writable) if header.ordered else None
-        postings = opened_postings(folder, header, writable=writable) if header.spann else None
-        return cls(header, codes, lengths, lists, postings)
-
-    @property
-    def end(self) -> int:
-        """The first place after which nothing ever stood."""
-        return max(self.header.highest + 1, self.header.ordered)
-
-    def there(self) -> NDArray[np.int64]:
-        """The places where a row stands."""
-        return np.flatnonzero(self.lengths[: self.end])
-
-    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where rows stand, all of them below the capacity."""
-        if self.lists is None:
-            return rows
-        low = rows < self.header.ordered
-        found = rows.copy()
-        found[low] = self.lists.place[rows[low]]
-        return found
-
-    def rows(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which rows stand at places."""
-        if self.lists is None:
-            return places
-        low = places < self.header.ordered
-        found = places.copy()
-        found[low] = self.lists.row[places[low]]
-        return found
 
 
 def unused_generation(folder: Path) -> int:

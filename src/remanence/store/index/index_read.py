@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from remanence.store.index import ivf
 from remanence.store.index.codes import TopK, gather, scan
-from remanence.store.index.files import View
 from remanence.store.index.spann import Spann
+from remanence.store.index.view import View
 
 GATHER = 8
 """Rows given are picked out one by one where they are at most one in so many; else all are scanned past."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from remanence.store.index import files, ivf
-from remanence.store.index.files import View
 from remanence.store.index.header import Header
+from remanence.store.index.view import View
 
 
 def enlarged(folder: Path, head: Header, highest: int) -> Header:

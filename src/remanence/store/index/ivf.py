@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from remanence.store.index import clusters, files
 from remanence.store.index.clusters import Progress
 from remanence.store.index.codes import TopK, products
-from remanence.store.index.files import InvertedLists, View
 from remanence.store.index.header import Header
+from remanence.store.index.inverted_lists import InvertedLists
+from remanence.store.index.view import View
 
 PER_ROOT = 4
 """Lists for the square root of the rows."""

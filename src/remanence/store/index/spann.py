@@ -16,50 +16,12 @@ from pydantic import Field
 
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
-from remanence.store.index import clusters
-from remanence.store.index.clusters import Progress, centroids_of
+from remanence.store.index.clusters import Progress, balanced, centroids_of
 from remanence.store.index.codes import Packed, TopK, products
+from remanence.store.index.postings import Postings
 
 _BLOCK = 512
 _BRANCHES = 32
-_ROUNDS = 5
-
-
-@dataclass(frozen=True)
-class Postings:
-    """Lists of codes, and their centroids.
-
-    Shapes
-    ------
-    centroids (lists, dimension) int8, inverse (lists,) float32 their inverse lengths, 0 for a list without
-    rows; starts (lists + 1,) int64; homes (lists,) int32, how many of a list's first entries have it as their
-    closest; rows (entries,) int64, 0 where a row was removed; lengths (entries,) float32; codes (entries,
-    dimension) int8.
-    """
-
-    centroids: NDArray[np.int8]
-    inverse: NDArray[np.float32]
-    starts: NDArray[np.int64]
-    homes: NDArray[np.int32]
-    rows: NDArray[np.int64]
-    lengths: NDArray[np.float32]
-    codes: NDArray[np.int8]
-
-    def remove(self, rows: NDArray[np.int64]) -> None:
-        """Make zeros of all entries of some rows, and the centroids of their lists anew, in place."""
-        entries = np.flatnonzero(np.isin(self.rows, rows))
-        self.lengths[entries] = 0
-        self.rows[entries] = 0
-        self.codes[entries] = 0
-        for one in np.unique(np.searchsorted(self.starts, entries, side="right") - 1).tolist():
-            begin, count = int(self.starts[one]), int(self.homes[one])
-            if not (entries < begin + count)[entries >= begin].any():
-                continue
-            home = slice(begin, begin + count)
-            centroid, inverse = centroids_of(self.codes[home], self.lengths[home], np.zeros(count, dtype=np.int64), 1)
-            self.inverse[one] = 0
-            self.centroids[one] = centroid[0]
-            self.inverse[one] = inverse[0]
 
 
 @dataclass(frozen=True)
@@ -313,27 +275,3 @@ class Spann:
             distance = 2 - 2 * cosine[chosen]
             chosen = chosen[distance <= (1 + self.pruning) * distance.min()]
         return np.sort(chosen)
-
-
-def balanced(
-    codes: NDArray[np.int8], lengths: NDArray[np.float32], count: int, price: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Clusters (n,) from 0 of codes (n, dimension), where a cluster becomes dearer with every row it has."""
-    order = rng.permutation(len(codes))
-    chosen = order[:count]
-    centroids, inverse = codes[chosen], lengths[chosen]
-    cluster = np.zeros(len(codes), dtype=np.int64)
-    for _ in range(_ROUNDS):
-        packed, sizes = Packed(centroids), np.zeros(count)
-        step = max(1, min(_BLOCK, len(codes) // (4 * count)))
-        step = max(step, 16)
-        for begin in range(0, len(codes), step):
-            some = order[begin : begin + step]
-            cosine = packed.products(codes[some]).astype(np.float32) * inverse * lengths[some, None]
-            cluster[some] = (cosine - price * sizes * count / len(codes)).argmax(axis=1)
-            sizes += np.bincount(cluster[some], minlength=count)
-        centroids, inverse = clusters.centroids_of(codes, lengths, cluster, count)
-        empty = np.flatnonzero(inverse == 0)
-        again = rng.choice(len(codes), len(empty), replace=False)
-        centroids[empty], inverse[empty] = codes[again], lengths[again]
-    return cluster

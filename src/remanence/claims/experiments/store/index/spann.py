@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from remanence.claims.engine.experiment import Experiment, Measured
 from remanence.store.index import clusters
 from remanence.store.index.codes import TopK, quantise
-from remanence.store.index.spann import Postings, Spann
+from remanence.store.index.postings import Postings
+from remanence.store.index.spann import Spann
 
 RECALL, WANTED, CANDIDATES = 0.95, 10, 40
 DRAWN, QUERIES = 15_000, 256
