@@ -25,6 +25,17 @@ class Rows(NamedTuple):
     ids: Tensor
 
 
+def in_order(pieces: Sequence[Rows], places: Sequence[Tensor]) -> Rows:
+    """Rows that were cut piece by piece as one, each at the place where it was asked for.
+
+    >>> one, two = (Rows(torch.zeros(1), torch.zeros(1), torch.tensor([k])) for k in (7, 8))
+    >>> in_order([one, two], [torch.tensor([1]), torch.tensor([0])]).ids
+    tensor([8, 7])
+    """
+    back = torch.argsort(torch.cat(list(places)))
+    return Rows(*(torch.cat(column)[back] for column in zip(*pieces, strict=True)))
+
+
 class Examples(ABC):
     """Training examples that are cut by position, in memory or not.
 
@@ -196,8 +207,7 @@ class Concatenated(Examples):
             if len(place):
                 pieces.append(self.parts[part].cut(index[place] - self.starts[part]))
                 places.append(place)
-        back = torch.argsort(torch.cat(places))
-        return Rows(*(torch.cat(column)[back] for column in zip(*pieces, strict=True)))
+        return in_order(pieces, places)
 
     def span(self, start: int, stop: int) -> Rows:
         stop = min(stop, len(self))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from remanence.errors import UsageError
 from remanence.streams.columns import Array, Encoder, RunningStatistics, kinds_of, stored_as
-from remanence.streams.examples import Rows
+from remanence.streams.examples import Rows, in_order
 from remanence.streams.file_reader import Reader
 from remanence.streams.slices import Groups
 from remanence.streams.target import Target
@@ -168,8 +168,7 @@ class TableScan:
             rows = self.chunk(number)
             pieces.append(Rows(*(column[index[place] - self.starts[number]] for column in rows)))
             places.append(place)
-        back = torch.argsort(torch.cat(places))
-        return Rows(*(torch.cat(column)[back] for column in zip(*pieces, strict=True)))
+        return in_order(pieces, places)
 
     def labels(self, start: int, stop: int) -> Tensor:
         """The targets of rows from `start` up to `stop`, reading no other column."""

@@ -1,5 +1,6 @@
 """Encoders behind an endpoint: a real local server that answers well, badly, slowly and not at all."""
 
+import importlib.util
 import json
 import threading
 import time
@@ -14,7 +15,7 @@ from remanence.errors import EndpointError, MissingExtra, UsageError
 from remanence.store.encode import encoder
 from remanence.store.encode.endpoint import Endpoint, TokenUsage
 
-pytest.importorskip("openai")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("openai") is None, reason="openai is not installed")
 
 
 def _rows(texts: list[str]) -> list[dict[str, Any]]:

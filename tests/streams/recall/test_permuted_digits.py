@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 from remanence.errors import UsageError
 from remanence.streams.recall.permuted_digits import permuted_digits
@@ -14,6 +13,9 @@ def numbered(drawn):
 
 @pytest.mark.parametrize(("split", "rows"), [("train", 1438), ("test", 359)])
 def test_one_round_is_the_whole_split_with_its_classes(split, rows):
+    # Within the test: collecting the tests would wait a second for it in every worker
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     held_out = torch.arange(len(digits.target)) % 5 == 4
     wanted = sorted(
