@@ -16,7 +16,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,8 @@ def _asked(store: stores.Store, sample: Mapping[str, Any], given: bool) -> Itera
         if not evidence or question["category"] == dialogues.ADVERSARIAL:
             continue
         taken = query(question["question"], database.speakers(wanted, 1000), at)
-        found = gather(database, taken, wanted, encoding.serving, encoding.question(taken.meaning))
+        taken = replace(taken, space=encoding.serving, vector=encoding.question(taken.meaning))
+        found = gather(database, taken, wanted)
         reasons = np.stack([FEATURES[name](taken, found) for name in NAMES], axis=1)
         alone = {
             mode: [hit.record.row for hit in store.read(question["question"], 50, scope=scope, mode=mode)]

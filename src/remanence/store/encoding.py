@@ -116,10 +116,15 @@ class Encoding:
         return encoded(self.encoder, texts)
 
     def encode_queued(
-        self, limit: int | None = None, wanted: Filter | None = None, progress: Progress | None = None
+        self,
+        limit: int | None = None,
+        wanted: Filter | None = None,
+        progress: Progress | None = None,
+        *,
+        space: Space | None = None,
     ) -> int:
-        """Encode what waits, oldest first; the number of texts encoded."""
-        space = self.serving
+        """Encode what waits, oldest first; the number of texts encoded. `space` is the one that serves, where known."""
+        space = space or self.serving
         if space is None or self.encoder is None:
             return 0
         done = 0

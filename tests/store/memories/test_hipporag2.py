@@ -96,15 +96,47 @@ def test_a_question_without_names_or_facts_is_answered_by_vectors(store: Store) 
 
 def test_what_put_it_there_adds_up(store: Store) -> None:
     store.write_many(PASSAGES)
-    hits = bound(store).read("What is the hotel in Gisvi's city?", 5, explain=True)
+    hits = bound(store, names=2.0).read("What is the hotel in Gisvi's city?", 5, explain=True)
     for hit in hits:
         assert sum(hit.explain.values()) == pytest.approx(hit.score, abs=1e-9)
     assert hits[0].explain["names"] > 0
     assert not bound(store).read("What is the hotel in Gisvi's city?", 1)[0].explain
 
 
+@pytest.mark.parametrize("linked", [1, 2, 5, 100])
+def test_passages_are_ranked_as_the_authors_rank_them(store: Store, linked: int) -> None:
+    store.write_many(PASSAGES)
+    memory = bound(store, linked=linked, recognise=False)
+    asked = "What did Gisvi's home become?"
+    graph, vector = memory.graph(), Words().encode([asked])[0]
+    cosines = np.round(graph.fact_vectors @ vector, 5).astype(float)
+    worth = (cosines - cosines.min()) / (cosines.max() - cosines.min())
+    best = sorted(range(len(worth)), key=lambda n: (-worth[n], graph.facts[n]))[:linked]
+    of_phrase: dict[str, list[float]] = {}
+    for number in best:
+        for end in (graph.facts[number][0], graph.facts[number][2]):
+            passages = sum(end in phrase(text) for text in PASSAGES)
+            of_phrase.setdefault(end, []).append(worth[number] / passages)
+    means = {one: float(np.mean(values)) for one, values in of_phrase.items()}
+    chosen = sorted(means, key=lambda one: (-means[one], one))[:linked]
+    near = (graph.passage_vectors @ vector).astype(float)
+    seeds = np.zeros(len(graph.phrases) + len(graph))
+    for one in chosen:
+        seeds[graph.phrases.index(one)] = means[one]
+    seeds[len(graph.phrases) :] = 0.05 * (near - near.min()) / (near.max() - near.min())
+    seeds /= seeds.sum()
+    weights = graph.weights().toarray()
+    total = weights.sum(axis=1, keepdims=True)
+    moves = np.where(total > 0, weights / np.where(total > 0, total, 1), seeds)
+    walked = np.linalg.solve(np.eye(len(seeds)) - 0.5 * moves.T, 0.5 * seeds)
+    hits = memory.read(asked, len(PASSAGES))
+    expected = dict(zip(graph.rows, walked[len(graph.phrases) :], strict=True))
+    assert [hit.score for hit in hits] == pytest.approx([expected[hit.record.row] for hit in hits], abs=1e-7)
+    assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-7)
+
+
 @pytest.mark.parametrize(
-    "off", [{"context": False}, {"synonyms": 1.5}, {"recognise": False}, {"names": 0.0}, {"damping": 0.0}]
+    "off", [{"context": False}, {"synonyms": 1.5}, {"recognise": False}, {"names": 2.0}, {"damping": 0.0}]
 )
 def test_without_a_part_it_still_reads(store: Store, off: dict[str, Any]) -> None:
     store.write_many(PASSAGES)

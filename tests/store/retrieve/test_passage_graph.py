@@ -144,10 +144,13 @@ def test_nearest_facts_are_the_nearest() -> None:
     graph = PassageGraph(encode)
     graph.add([1], [[(f"A{n}", "met", f"B{n}") for n in range(40)]], encode(["a"]))
     asked = encode(["question"])[0]
-    numbers, cosines = graph.nearest_facts(asked, 7)
-    every = np.round(graph.fact_vectors @ asked, 5)
-    assert cosines.tolist() == sorted(every.astype(float), reverse=True)[:7]
-    assert np.allclose(every[numbers], cosines)
+    numbers, worth = graph.nearest_facts(asked, 7)
+    every = np.round(graph.fact_vectors @ asked, 5).astype(float)
+    assert every[numbers].tolist() == sorted(every, reverse=True)[:7]
+    # on the scale of all 40, whatever few of them are asked for
+    assert np.allclose(worth, (every[numbers] - every.min()) / (every.max() - every.min()))
+    assert worth[0] == 1.0 and worth[-1] > 0.0
+    assert graph.nearest_facts(asked, 40)[1][-1] == 0.0
     assert len(graph.nearest_facts(asked, 500)[0]) == 40
 
 

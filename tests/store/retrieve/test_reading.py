@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import remanence.store as stores
 from remanence.errors import UsageError
 from remanence.store.database.shortlist import shortlist
+from remanence.store.retrieve import features, query, terms
 from remanence.store.retrieve.retriever import RetrievalSettings
 from remanence.streams import dialogues
 
@@ -63,6 +64,32 @@ def test_the_reply_to_a_question_is_found_though_it_shares_no_word(talk):
 def test_who_spoke_decides_between_like_words(talk):
     assert found(talk, "What flat does Ana have?", 1) == [TALK[4][1]]
     assert found(talk, "What did Ben say of the flat?", 1) == [TALK[5][1]]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "text", "graph"])
+def test_a_reading_splits_the_question_once_and_asks_once_what_serves(talk, monkeypatch, mode):
+    talk.encode()
+    question, split, encoded, spaces = "Where will Ben Camp in May?", [], [], []
+
+    def counted(module):
+        words = module.words
+        monkeypatch.setattr(module, "words", lambda text: split.append(text) or words(text))
+
+    for module in (query, terms, features):
+        counted(module)
+    ask, serve = talk.encoding.question, talk.database.spaces
+    monkeypatch.setattr(talk.encoding, "question", lambda text: encoded.append(text) or ask(text))
+    monkeypatch.setattr(talk.database, "spaces", lambda: spaces.append(mode) or serve())
+    assert found(talk, question, 1, mode=mode)
+    assert split.count(question) == 1
+    assert len(encoded) == len(spaces) == (mode != "text")
+
+
+def test_what_waits_beyond_one_reading_is_reported(talk, monkeypatch):
+    assert talk.read("Where will Ben camp?", scope="talk").pending == 0
+    monkeypatch.setattr("remanence.store.retrieve.retriever.AT_ONCE", 2)
+    talk.write_many([{"text": f"Ben slept in tent {n}.", "scope": "talk"} for n in range(5)])
+    assert [talk.read("Where will Ben camp?", scope="talk").pending for _ in range(4)] == [3, 1, 0, 0]
 
 
 def test_explanations_add_up_to_the_score(talk):

@@ -21,7 +21,7 @@ from remanence.registry import Paper, system
 from remanence.store.memories.base import Memory
 from remanence.store.record import Hit, Hits
 from remanence.store.retrieve.extract import Triple
-from remanence.store.retrieve.graph import PassageGraph
+from remanence.store.retrieve.graph import PassageGraph, scaled
 from remanence.store.retrieve.pagerank import walk_by_part
 from remanence.store.retrieve.recognise import RULES, ByModel, ByRules, FactReader, facts_of, note_source
 from remanence.store.where import filter_of
@@ -39,27 +39,27 @@ PAPER = Paper(
     "2502.14802",
     73,
 )
-SEEDS = "the question's names are seeds too, as in the first HippoRAG"
 
 
-@system("hipporag2[rules]", paper=PAPER, place="store", baseline="rag", variant=f"facts by rules; {SEEDS}")
+@system("hipporag2[rules]", paper=PAPER, place="store", baseline="rag", variant="facts by rules")
 class HippoRAG2(Memory):
     """HippoRAG 2.
 
-    A question's nearest facts are found by their vectors and those that help are recognised. A phrase of these
-    gets the mean cosine of its facts, divided by the number of passages that it is in; a phrase that the question
-    names gets `names`, divided likewise; every passage gets `passages` times its cosine with the question, scaled
-    to 0 … 1. A walk that restarts at these seeds ranks the passages by how often it comes by. Without any seed
-    among the phrases the passages' cosines rank them.
+    A question's nearest facts are found by their vectors and those that help are recognised. A fact's worth is its
+    cosine with the question, scaled to 0 … 1 over all facts. A phrase of the recognised ones gets their mean worth,
+    divided by the number of passages that it is in; the `linked` best phrases are seeds. Every passage is one too, with
+    `passages` times its cosine, scaled likewise. A walk that restarts at the seeds ranks the passages by how often it
+    comes by. Without any seed among the phrases the passages' cosines rank them.
 
     Parameters
     ----------
     linked:
-        How many of the nearest facts are looked at (1 or more).
+        How many of the nearest facts are looked at, and how many phrases of the recognised ones are seeds (1 or more).
     recognise:
         Whether those that do not help are left out.
     names:
-        What a phrase that the question names is worth beside a fact's cosine (0 or more; 0 in the paper).
+        What a phrase that the question names is worth beside the best fact, as a seed of its own: the first HippoRAG
+        starts there, the second does not (0 or more).
     passages:
         Weight of the passages among the seeds (above 0).
     damping:
@@ -88,8 +88,8 @@ class HippoRAG2(Memory):
     Departures
     ----------
     On ``hipporag2[rules]`` without a language model rules read the facts, and recognise those of which the question
-    names an end in full; in ``hipporag2[given]`` the facts are given as data. The names in the question are seeds, which the first HippoRAG had and the second dropped (``names=0``). Every edge counts once,
-    where the authors' program lays fact and synonym edges once for each direction of an undirected graph; a phrase
+    names an end in full; in ``hipporag2[given]`` the facts are given as data. Of phrases that are worth the same the
+    first by the alphabet are seeds, where the authors' program takes any. Every edge counts once, where the authors' program lays fact and synonym edges once for each direction of an undirected graph; a phrase
     has all its synonyms, not the nearest 100. The encoder is the store's, not a language model of 7 billion
     parameters with instructions.
     """
@@ -109,7 +109,7 @@ class HippoRAG2(Memory):
         *,
         linked: Annotated[int, Field(ge=1, description="nearest facts that are looked at")] = 5,
         recognise: Annotated[bool, Field(description="whether facts that do not help are left out")] = True,
-        names: Annotated[float, Field(ge=0, description="worth of a phrase that the question names")] = 2.0,
+        names: Annotated[float, Field(ge=0, description="worth of a phrase that the question names")] = 0.0,
         passages: Annotated[float, Field(gt=0, description="weight of passages among the seeds")] = 0.05,
         damping: Annotated[float, Field(ge=0, lt=1, description="probability to walk on")] = 0.5,
         synonyms: Annotated[float, Field(gt=0, description="least cosine of synonyms")] = 0.8,
@@ -198,12 +198,12 @@ class HippoRAG2(Memory):
             graph = self._followed(scope)
             if vector is None or not len(graph):
                 return Hits()
-            numbers, cosines = graph.nearest_facts(vector, self.linked)
+            numbers, worth = graph.nearest_facts(vector, self.linked)
             near = [graph.facts[number] for number in numbers]
         kept = self.reader.recognise(question, near) if self.recognise else range(len(near))
         with self._lock:
             # A language model takes its time, in which another thread may have changed the graph
-            facts = {near[place]: float(cosines[place]) for place in kept if graph.has(near[place])}
+            facts = {near[place]: float(worth[place]) for place in kept if graph.has(near[place])}
             shares = self._shares(graph, question, vector, facts)
             rows = np.array(graph.rows)
         scores = np.round(sum(shares.values(), np.zeros(len(rows))), 12)
@@ -226,23 +226,23 @@ class HippoRAG2(Memory):
         near = (graph.passage_vectors @ vector).astype(np.float64)
         phrases, spread = len(graph.phrases), np.maximum(graph.spread(), 1)
         facts, times, named = np.zeros(phrases), np.zeros(phrases), np.zeros(phrases)
-        for fact, cosine in recognised.items():
+        for fact, worth in recognised.items():
             for end in graph.ends(fact):
-                facts[end] += max(cosine, 0.0)
+                facts[end] += worth
                 times[end] += 1
         facts /= np.maximum(times, 1) * spread
+        order = sorted(np.flatnonzero(times), key=lambda number: (-facts[number], graph.phrases[number]))
+        facts[order[self.linked :]] = 0.0
         if self.names:
             named[graph.named(question)] = self.names
             named /= spread
         if not facts.any() and not named.any():
             return {"passages": near}
-        width = near.max() - near.min()
-        scaled = self.passages * ((near - near.min()) / width if width > 0 else np.ones(len(near)))
         nothing, none = np.zeros(len(near)), np.zeros(phrases)
         seeds = {
             "facts": np.concatenate([facts, nothing]),
             "names": np.concatenate([named, nothing]),
-            "passages": np.concatenate([none, scaled]),
+            "passages": np.concatenate([none, self.passages * scaled(near)]),
         }
         weights = graph.weights(passages=self.context)
         walked = walk_by_part(weights, seeds, self.damping)
@@ -257,7 +257,7 @@ class HippoRAG2(Memory):
         return mass[phrases:] + np.bincount(passage, weights=mass[phrase], minlength=len(graph)) / count
 
 
-@system("hipporag2[given]", paper=PAPER, place="store", baseline="rag", variant=f"facts given as data; {SEEDS}")
+@system("hipporag2[given]", paper=PAPER, place="store", baseline="rag", variant="facts given as data")
 class HippoRAG2Given(HippoRAG2):
     __doc__ = HippoRAG2.__doc__
     needs_language: ClassVar[tuple[str, ...]] = ("recognise",)

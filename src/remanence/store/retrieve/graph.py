@@ -7,30 +7,25 @@ what is left is the graph of the passages that are there, as if no other had eve
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from remanence.errors import UsageError
-from remanence.store.retrieve.extract import FUNCTION, Triple, phrase
+from remanence.store.retrieve.extract import Triple, phrase
+from remanence.store.retrieve.named import named_in
 
 Vectors = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 Encode = Callable[[list[str]], Vectors]
 
-LONGEST_NAME = 10
-"""Words of the longest phrase that is looked for in a question."""
-
 DECIMALS = 5
 """Of cosines: what lies beyond depends on how many were computed at once, and would let the order of arrival show."""
 
 _AT_ONCE = 1000
-_WORD = re.compile(r"[^\W_]+")
-_GENITIVE = re.compile(r"(?<=\w)['’]s\b")
 
 
 class PassageGraph:
@@ -203,13 +198,14 @@ class PassageGraph:
         return named_in(question, self._phrase)
 
     def nearest_facts(self, vector: Vectors, most: int) -> tuple[Numbers, NDArray[np.float64]]:
-        """The numbers of the facts nearest to a unit vector, best first, and their cosines."""
+        """The numbers of the facts nearest to a unit vector, best first, and their cosines on the scale of all facts':
+        0 for the least, 1 for the greatest, and for each where all are alike."""
         if not self.facts:
             return np.zeros(0, np.int64), np.zeros(0)
         cosines = np.round(self.fact_vectors @ vector, DECIMALS).astype(np.float64)
         least = np.partition(cosines, -most)[-most] if most < len(cosines) else -np.inf
         best = sorted(np.flatnonzero(cosines >= least), key=lambda place: (-cosines[place], self.facts[place]))[:most]
-        return np.array(best, dtype=np.int64), cosines[best]
+        return np.array(best, dtype=np.int64), scaled(cosines)[best]
 
     def has(self, fact: Triple) -> bool:
         return fact in self._fact
@@ -234,35 +230,6 @@ class _Arrays:
         self.tellings = tellings
         self.ends: Numbers = np.array([graph.ends(fact) for fact in graph.facts], dtype=np.int64).reshape(-1, 2)
         self.context: Numbers = np.array(context, dtype=np.int64).reshape(-1, 2)
-
-
-def named_in(question: str, numbers: Mapping[str, int]) -> list[int]:
-    """The numbers of the phrases that a question names word for word, the longest first where they overlap.
-
-    What is written with a capital or a digit is a name; in a question without any capital, every word may be one.
-
-    Example
-    -------
-    >>> named_in("Where is Gisvi's Grand Hotel?", {"gisvi": 0, "hotel": 1, "grand hotel": 2, "where": 3})
-    [2, 0]
-    """
-    spelled = _WORD.findall(_GENITIVE.sub("", question))
-    words = [phrase(word) for word in spelled]
-    capital = [
-        (w[0].isupper() or w[0].isdigit()) and low not in FUNCTION for w, low in zip(spelled, words, strict=True)
-    ]
-    if question.islower():
-        capital = [low not in FUNCTION for low in words]
-    taken = [False] * len(words)
-    found: list[int] = []
-    for length in range(min(LONGEST_NAME, len(words)), 0, -1):
-        for begin in range(len(words) - length + 1):
-            span = slice(begin, begin + length)
-            number = numbers.get(" ".join(words[span]))
-            if number is not None and any(capital[span]) and not any(taken[span]):
-                found.append(number)
-                taken[span] = [True] * length
-    return list(dict.fromkeys(found))
 
 
 def encoded_for(facts: Iterable[Sequence[str]]) -> list[str]:
@@ -291,6 +258,16 @@ def normal(facts: Iterable[Sequence[str]]) -> list[Triple]:
         if subject and other and subject != other:
             found.append((subject, relation, other))
     return found
+
+
+def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From 0 for the least to 1 for the greatest; 1 for each where all are alike.
+
+    >>> scaled(np.array([0.2, 0.4, 0.3])).round(6).tolist(), scaled(np.array([0.3, 0.3])).tolist()
+    ([0.0, 1.0, 0.5], [1.0, 1.0])
+    """
+    width = float(np.ptp(values)) if len(values) else 0.0
+    return (values - values.min()) / width if width > 0 else np.ones(len(values))
 
 
 def _joined(old: Vectors, new: Vectors) -> Vectors:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from remanence.store.database.base import Database, Space, Vectors
+from remanence.store.database.base import Database
 from remanence.store.retrieve.candidates import Candidates, Rows, no_candidates, places
 from remanence.store.retrieve.fusion import FIRST, contributions, total
 from remanence.store.retrieve.query import Query
@@ -23,8 +23,6 @@ def gather(
     database: Database,
     query: Query,
     wanted: Filter,
-    space: Space | None = None,
-    vector: Vectors | None = None,
     *,
     each: int = EACH,
     anchors: int = ANCHORS,
@@ -37,9 +35,7 @@ def gather(
     database, wanted:
         Where to look, and what may be found at all.
     query:
-        The question, taken apart.
-    space, vector:
-        The encoder's vectors and that of the question (dimension,); None searches by words alone.
+        The question, taken apart; without a vector it is searched for by words alone.
     each, anchors, reach:
         How many candidates each search gives, how many of the best bring neighbours, and how many on each side.
     """
@@ -47,19 +43,19 @@ def gather(
     asked = affordable(query.terms, frequencies)
     first = database.words(asked, each, wanted)[0] if asked else np.zeros(0, dtype=np.int64)
     cosines: dict[int, float] = {}
-    if space is not None and vector is not None:
-        near, scores = database.dense(space, vector, each, wanted)
+    if query.space is not None and query.vector is not None:
+        near, scores = database.dense(query.space, query.vector, each, wanted)
         cosines = dict(zip(near.tolist(), scores.tolist(), strict=True))
         first = np.union1d(first, near)
     # rows are never used again, so that the last of them is about the number of versions
     weights = rarity(frequencies, max(int(first.max(initial=1)), *frequencies, 1))
-    found = _with(database, no_candidates(weights), first, query, space, vector, cosines)
+    found = _with(database, no_candidates(weights), first, query, cosines)
     if not anchors or not reach:
         return found
     best = _anchors(query, found)[:anchors]
     beside = database.neighbours_in_order(best, reach, wanted)
     further = np.setdiff1d(beside[beside > 0], found.rows)
-    found = _with(database, found, further, query, space, vector, cosines)
+    found = _with(database, found, further, query, cosines)
     return replace(found, place=places(found.rows, beside, best))
 
 
@@ -68,16 +64,14 @@ def _with(
     found: Candidates,
     rows: Rows,
     query: Query,
-    space: Space | None,
-    vector: Vectors | None,
     cosines: dict[int, float],
 ) -> Candidates:
     """These and further rows; `cosines` are those that a search has told already."""
     stored = database.stored(rows)
-    if space is not None and vector is not None:
+    if query.space is not None and query.vector is not None:
         missing = np.array(sorted({one.row for one in stored} - cosines.keys()), dtype=np.int64)
-        held, vectors = database.vectors(space, missing)
-        cosines = cosines | dict(zip(held.tolist(), (vectors @ vector).tolist(), strict=True))
+        held, vectors = database.vectors(query.space, missing)
+        cosines = cosines | dict(zip(held.tolist(), (vectors @ query.vector).tolist(), strict=True))
     return found.also(stored, np.array([cosines.get(one.row, 0.0) for one in stored]), query.terms)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from remanence.store.database.base import Space, Vectors
 from remanence.store.retrieve.temporal import Period, period
 from remanence.store.retrieve.terms import STOP, terms, words
 
@@ -32,6 +34,9 @@ class Query:
         Whether it asks when something was.
     period:
         The time that it speaks of, if it does.
+    space, vector:
+        Where it is searched for by meaning: the encoder's vectors, and that of `meaning` among them (dimension,); None
+        where it is searched for by words alone.
     """
 
     text: str
@@ -40,6 +45,8 @@ class Query:
     meaning: str
     asks_time: bool
     period: Period | None
+    space: Space | None = None
+    vector: Vectors | None = None
 
 
 def query(text: str, speakers: Sequence[str] = (), now: int | None = None) -> Query:
@@ -60,28 +67,39 @@ def query(text: str, speakers: Sequence[str] = (), now: int | None = None) -> Qu
     >>> q.terms, sorted(q.speakers), q.meaning, q.asks_time
     (('sister', 'move'), ['Ana Silva'], 'When did "sister" move?', True)
     """
-    asked = set(words(text))
-    capitals = {word for token in _TOKEN.findall(text)[1:] if token[0].isupper() for word in words(token)}
+    every = words(text)
+    tokens = [(found, words(found[0])) for found in _TOKEN.finditer(text)] if speakers else []
+    capitals = {word for found, parts in tokens[1:] if found[0][0].isupper() for word in parts}
+    asked = set(every)
     named: dict[str, set[str]] = {}
     for speaker in speakers:
         # a name that is also a common word (Will, May) needs its capital, and not at the beginning
-        hit = {name for name in words(speaker) if name in (capitals if name in STOP or len(name) < 3 else asked)}
+        hit = {name for name in _name(speaker) if name in (capitals if name in STOP or len(name) < 3 else asked)}
         if hit:
             named[speaker] = hit
     names = set().union(*named.values()) if named else set()
-    meaning = _without(text, names) if names else text
     return Query(
         text,
-        tuple(terms(text, tuple(names))),
+        tuple(terms(every, names)),
         frozenset(named),
-        meaning,
+        _without(text, tokens, names) if names else text,
         _TIME.match(text) is not None,
         None if now is None else period(text, now),
     )
 
 
-def _without(text: str, names: set[str]) -> str:
+@functools.lru_cache(maxsize=4096)
+def _name(speaker: str) -> tuple[str, ...]:
+    """The words of a name: the same speakers are looked for in every question."""
+    return tuple(words(speaker))
+
+
+def _without(text: str, tokens: Sequence[tuple[re.Match[str], list[str]]], names: set[str]) -> str:
     """The text without some words (and their 's); the text itself when nothing else is left."""
-    kept = _TOKEN.sub(lambda found: "" if words(found[0])[0] in names else found[0], text)
-    kept = " ".join(kept.split())
-    return kept if words(kept) else text
+    kept, place = [], 0
+    for found, parts in tokens:
+        if parts[0] in names:
+            kept.append(text[place : found.start()])
+            place = found.end()
+    kept.append(text[place:])
+    return " ".join("".join(kept).split()) if len(kept) <= len(tokens) else text

@@ -15,7 +15,7 @@ from remanence.store.record import Hit, Hits
 from remanence.store.retrieve.diversity import maximal_marginal_relevance
 from remanence.store.retrieve.fusion import FIRST, WEIGHTS, contributions, total
 from remanence.store.retrieve.hybrid import ANCHORS, EACH, gather
-from remanence.store.retrieve.query import query
+from remanence.store.retrieve.query import Query, query
 from remanence.store.retrieve.recency import recency, strength
 from remanence.store.retrieve.temporal import Event, Period, around, event
 from remanence.store.retrieve.walk import walk
@@ -107,17 +107,17 @@ class Retriever:
         now = next((at for at in (now, wanted.true_at, wanted.known_at) if at is not None), wanted.now)
         speakers = self.database.speakers(wanted, SPEAKERS) if mode != "text" else []
         asked = query(question, speakers, now)
-        # A name that is a speaker's leaves the question only where it counts by itself; by meaning alone it stays.
-        meant = question if mode == "dense" else asked.meaning
-        space, vector = self._vector(meant, wanted) if mode != "text" else (None, None)
+        space, complete = self._serving(wanted) if mode != "text" else (None, True)
         if mode in CONTEXTUAL and asked.period is None and (happened := event(question)):
-            asked = replace(asked, period=self._when(happened, speakers, wanted))
+            asked = replace(asked, period=self._when(happened, speakers, wanted, space))
+        # A name that is a speaker's leaves the question only where it counts by itself; by meaning alone it stays.
+        asked = self._meant(asked, question if mode == "dense" else asked.meaning, space)
         if mode == "dense":
             asked = replace(asked, terms=())
         rank = settings.diversity or settings.recency or settings.strength
         each = k if mode == "dense" and not rank else max(EACH, 2 * k)
         anchors = ANCHORS if mode in CONTEXTUAL and settings.neighbours else 0
-        found = gather(self.database, asked, wanted, space, vector, each=each, anchors=anchors)
+        found = gather(self.database, asked, wanted, each=each, anchors=anchors)
         parts = contributions(asked, found, MODES[mode])
         if settings.recency:
             parts["recency"] = settings.recency * recency(found, now, settings.recency_days)
@@ -125,7 +125,7 @@ class Retriever:
             parts["strength"] = settings.strength * strength(found)
         score, stored = total(parts, len(found)), found.stored
         if mode == "graph":
-            stored, parts = walk(self.database, question, stored, score, wanted)
+            stored, parts = walk(self.database, asked, stored, score, wanted)
             score = total(parts, len(stored))
         best = np.argsort(-score, kind="stable")[:k]
         if settings.diversity and space is not None:
@@ -141,25 +141,29 @@ class Retriever:
                 )
                 for place in best.tolist()
             ),
-            self.encoding.waiting(wanted) if mode != "text" else 0,
+            0 if complete else self.encoding.waiting(wanted),
         )
 
-    def _when(self, happened: Event, speakers: list[str], wanted: Filter) -> Period | None:
+    def _when(self, happened: Event, speakers: list[str], wanted: Filter, space: Space | None) -> Period | None:
         """The time before, after or around what happened, by the record that tells of it best, where it has one."""
         asked = query(happened.text, speakers)
-        space, vector = self._vector(asked.meaning, wanted)
-        found = gather(self.database, asked, wanted, space, vector, anchors=0)
+        asked = self._meant(asked, asked.meaning, space)
+        found = gather(self.database, asked, wanted, anchors=0)
         score = total(contributions(asked, found, FIRST), len(found))
         stored = [found.stored[place] for place in np.argsort(-score, kind="stable")[:1].tolist()]
         return around(stored[0].said_at, happened.relation) if stored and stored[0].said_at is not None else None
 
-    def _vector(self, question: str, wanted: Filter) -> tuple[Space | None, Vectors | None]:
-        """The question's vector, after a bounded number of texts that still lack theirs got them."""
+    def _serving(self, wanted: Filter) -> tuple[Space | None, bool]:
+        """The space that is searched, after a bounded number of texts that still lack their vector got it, and whether
+        none is left."""
         space = self.encoding.serving
         if space is None or self.encoding.encoder is None:
-            return None, None
-        self.encoding.encode_queued(AT_ONCE, wanted)
-        return space, self.encoding.question(question)
+            return None, False
+        return space, self.encoding.encode_queued(AT_ONCE, wanted, space=space) < AT_ONCE
+
+    def _meant(self, asked: Query, meaning: str, space: Space | None) -> Query:
+        """The question with the vector of what it means."""
+        return asked if space is None else replace(asked, space=space, vector=self.encoding.question(meaning))
 
     def _vectors(self, space: Space, rows: Rows) -> Vectors:
         """In the order of the rows; zeros where one has none."""

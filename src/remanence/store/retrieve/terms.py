@@ -6,7 +6,7 @@ import functools
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,10 +98,11 @@ def stemmer() -> Any:
     return _own.stemmer
 
 
-def terms(text: str, without: Sequence[str] = ()) -> list[str]:
+def terms(text: str | Sequence[str], without: Collection[str] = ()) -> list[str]:
     """What to search for: the words that are neither stop words nor in `without`, one of each stem, in order.
 
-    A text of nothing else is searched for by all its words, so that it still finds something.
+    A text of nothing else is searched for by all its words, so that it still finds something. A text whose `words` are
+    known already can be given as these.
 
     Example
     -------
@@ -110,7 +111,7 @@ def terms(text: str, without: Sequence[str] = ()) -> list[str]:
     >>> terms("Who are you?")
     ['who', 'are', 'you']
     """
-    every = words(text)
+    every = words(text) if isinstance(text, str) else text
     kept = [word for word in every if word not in STOP and word not in without] or every
     first: dict[str, str] = {}
     for word in kept:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from remanence.store.database.base import Database
 from remanence.store.record import Link
 from remanence.store.retrieve.extract import FUNCTION, mentions, phrase, sentences, titled
-from remanence.store.retrieve.graph import named_in
+from remanence.store.retrieve.graph import scaled
+from remanence.store.retrieve.named import named_in, spelled
 from remanence.store.retrieve.pagerank import walk_by_part
+from remanence.store.retrieve.query import Query
 from remanence.store.retrieve.terms import affordable, stem
 from remanence.store.version import StoredVersion
 from remanence.store.where import Filter
@@ -32,14 +34,14 @@ COMMON = 5000
 LINKED = 20
 """Candidates whose links are followed."""
 _NAMED, _FOUND = 2.0, 0.05
-"""Weight of a name in the question and of the best candidate among the seeds, as in `hipporag2`."""
+"""Weight of a name in the question, and of the best candidate, among the seeds."""
 _LONGEST = 20_000
 """Characters of a record that are read for names."""
 
 
 def walk(
     database: Database,
-    question: str,
+    query: Query,
     stored: Sequence[StoredVersion],
     scores: Array,
     wanted: Filter,
@@ -51,8 +53,8 @@ def walk(
     ----------
     database, wanted:
         Where to look, and what may be found at all.
-    question:
-        The names in it are seeds.
+    query:
+        The question; the names in it are seeds.
     stored, scores:
         What was found for it, and how well (records,): seeds too.
     damping:
@@ -69,12 +71,11 @@ def walk(
     Models, 2024, arXiv:2405.14831.
     """
     best = np.argsort(-scores, kind="stable")[:STARTS]
-    graph = _Graph(question)
+    graph = _Graph(query.text)
     if not len(best):
         return [], {}
-    low, high = scores[best[-1]], scores[best[0]]
     graph.add([stored[place] for place in best])
-    seeds = _FOUND * ((scores[best] - low) / (high - low) if high > low else np.ones(len(best)))
+    seeds = _FOUND * scaled(scores[best])
     graph.links = _links(database, graph, wanted)
     first = sum(graph.walked(seeds, damping).values(), np.zeros(graph.nodes))
     _grow(database, graph, first[: len(graph.names)], wanted)
@@ -86,7 +87,7 @@ class _Graph:
     """Records and the names in them."""
 
     def __init__(self, question: str) -> None:
-        self.question = question
+        self.question, self.spelled = question, spelled(question)
         self.stored: list[StoredVersion] = []
         self.names: dict[str, int] = {}
         self.links: list[Link] = []
@@ -126,7 +127,7 @@ class _Graph:
         weight = np.concatenate([np.ones(len(edges)), np.array([one[2] for one in linked], dtype=np.float64)])
         half = sparse.coo_array((weight, (begin, end)), shape=(nodes, nodes)).tocsr()
         named, passages = np.zeros(nodes), np.zeros(nodes)
-        for number in named_in(self.question, self.names):
+        for number in named_in(self.spelled, self.names):
             named[number] = _NAMED / max(spread[number], 1)
         passages[names : names + len(found)] = found
         if not named.any() and not passages.any():
