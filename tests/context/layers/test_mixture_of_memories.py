@@ -19,10 +19,11 @@ def test_reading(rule, settings, tmp_path):
         # One memory's weight is always one: nothing reaches the router but the balance of choices.
         layer.router.requires_grad_(False)
         layer.router.weight.grad = torch.ones_like(layer.router.weight)
-    idle = {"gated delta": [], "gated linear": ["strength"], "linear": ["strength", "forgetting"]}[rule]
+    decay = ["forgetting.weight", "rate_log", "step_bias"]
+    idle = {"gated delta": [], "gated linear": ["strength.weight"], "linear": ["strength.weight", *decay]}[rule]
     for name in idle:
-        for weight in getattr(layer, name).parameters():
-            weight.grad = torch.ones_like(weight)
+        weight = layer.get_parameter(name)
+        weight.grad = torch.ones_like(weight)
     keeps_its_promises(layer, tmp_path)
 
 
@@ -33,7 +34,7 @@ def test_it_is_a_loop_over_tokens_and_memories(rule, shared):
     layer = MixtureOfMemories(4, memories=3, topk=2, heads=2, key_dim=3, value_dim=5, shared=shared, rule=rule)
     layer = layer.double()
     x = torch.randn(1, 7, 4, dtype=torch.float64)
-    (to_q, to_k, to_v), _ = layer.before(x, layer.before.initial(1))
+    came = [[torch.zeros(2 * 3 * 2 + 2 * 5, dtype=torch.float64)] * 3 for _ in range(3 + shared)]
     memories = torch.zeros(3 + shared, 2, 3, 5, dtype=torch.float64)
     expected = []
     for t in range(7):
@@ -42,20 +43,24 @@ def test_it_is_a_loop_over_tokens_and_memories(rule, shared):
         weight = {m: probability[m] / probability[chosen].sum() for m in chosen}
         if shared:
             weight[3] = 1.0
-        q = normalize(silu(layer.queries(to_q[0, t])).view(2, 3), dim=-1)
-        keys = normalize(silu(layer.keys(to_k[0, t])).view(3 + shared, 2, 3), dim=-1)
-        values = silu(layer.values(to_v[0, t])).view(3 + shared, 2, 5)
+        q = layer.queries(x[0, t])
+        keys, values = layer.keys(x[0, t]).view(3 + shared, 6), layer.values(x[0, t]).view(3 + shared, 10)
         beta = layer.strength(x[0, t]).sigmoid().view(3 + shared, 2)
-        kept = (-softplus(layer.forgetting(x[0, t]))).exp().view(3 + shared, 2)
+        step = softplus(layer.forgetting(x[0, t]).view(3 + shared, 2) + layer.step_bias)
+        kept = (-layer.rate_log.exp() * step).exp()
         mixed = torch.zeros(2, 5, dtype=torch.float64)
         for m in weight:
+            # The last four that came to this memory, this token the last
+            came[m].append(torch.cat([q, keys[m], values[m]]))
+            seen = silu(sum(layer.convolution.weight[j] * came[m][j - 4] for j in range(4)))
             for h in range(2):
-                k, v, before = keys[m, h], values[m, h], memories[m, h].clone()
+                asked, k = (normalize(seen[at : at + 3], dim=0) for at in (3 * h, 6 + 3 * h))
+                v, before = seen[12 + 5 * h : 17 + 5 * h], memories[m, h].clone()
                 if rule != "linear":
                     before = kept[m, h] * before
                 change = beta[m, h] * (v - k @ before) if rule == "gated delta" else v
                 memories[m, h] = before + torch.outer(k, change)
-                mixed[h] += weight[m] * (q[h] @ memories[m, h])
+                mixed[h] += weight[m] * (asked @ memories[m, h])
         expected.append(layer.out(layer.norm(mixed).flatten() * silu(layer.gate(x[0, t]))))
     y, state = layer(x)
     same(y[0], torch.stack(expected))
@@ -95,7 +100,7 @@ def test_one_memory_is_the_rule_by_itself():
     layer = MixtureOfMemories(4, memories=1, topk=1, shared=False)
     _, weights = layer.route(torch.randn(2, 6, 4))
     assert torch.equal(weights, torch.ones(2, 6, 1))
-    assert layer.state_bytes == 4 * (4 * 4 + 3 * 4)
+    assert layer.state_bytes == 4 * (4 * 8 + 3 * (4 + 4 + 8))
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -7,6 +7,7 @@ long the text is, and reads no more of them for a token than those it was sent t
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -14,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize, silu, softplus
 
-from remanence.context.layers.convolution import Convolved
+from remanence.context.layers.convolution import ShortConvolution
 from remanence.context.layers.delta import delta_rule
 from remanence.context.layers.layer import MemoryLayer
 from remanence.context.layers.linear_attention import linear_attention
@@ -55,19 +56,21 @@ class MixtureOfMemories(MemoryLayer):
     topk:
         Memories that a token is sent to (1 to `memories`).
     heads, key_dim, value_dim:
-        Heads of a memory and the width of a key and of a value of each (1 or more).
+        Heads of a memory and the width of a key and of a value of each (1 or more); a value is twice as wide as a key
+        if nothing is said.
     shared:
         Whether there is one more memory that every token changes and reads.
     rule:
         How a memory is changed: ``"gated delta"`` (Gated DeltaNet), ``"gated linear"`` (a sum that decays) or
         ``"linear"`` (a sum).
     convolution:
-        Positions of the short convolutions in front of queries, keys and values (2 or more); 0 for none.
+        Positions of the short convolutions behind queries, keys and values (2 or more); 0 for none. A convolution sees
+        the tokens that were sent to a memory, one after another, as if there were no others.
 
     Shapes
     ------
     ``x`` (batch, length, width); the state holds ``memories`` (batch, memories + shared, heads, key_dim, value_dim)
-    and the convolutions' ``recent`` inputs (batch, convolution - 1, width).
+    and the convolutions' ``recent`` inputs (batch, memories + shared, convolution - 1, heads × (2 key_dim + value_dim)).
 
     Raises
     ------
@@ -88,10 +91,9 @@ class MixtureOfMemories(MemoryLayer):
     Departures
     ----------
     All memories are computed for all tokens, and a token leaves those it was not sent to as they are by a write of
-    strength zero; the paper gathers each memory's tokens first, which is faster where memories are many, and may drop
-    some beyond a capacity. The short convolutions come before the projections, not behind them, so that their state
-    does not grow with the memories. The paper has 4 heads of width 256 at a width of 1,024; here there is one, as wide
-    as the input, if nothing is said. The output gate has a bias, which starts at one.
+    strength zero; the authors' program gathers each memory's tokens first, which is faster where memories are many, and
+    may drop some beyond a capacity. What the convolutions see is gathered as theirs is. The paper has 4 heads of width 256
+    at a width of 1,024; here there is one, as wide as the input, if nothing is said.
     """
 
     @validated
@@ -102,7 +104,7 @@ class MixtureOfMemories(MemoryLayer):
         topk: Annotated[int, Field(ge=1, description="memories a token is sent to")] = 2,
         heads: Annotated[int, Field(ge=1, description="heads of a memory")] = 1,
         key_dim: Annotated[int | None, Field(ge=1, description="width of a key, else that of the input")] = None,
-        value_dim: Annotated[int | None, Field(ge=1, description="width of a value, else that of the input")] = None,
+        value_dim: Annotated[int | None, Field(ge=1, description="width of a value, else twice a key's")] = None,
         shared: Annotated[bool, Field(description="one more memory for all tokens")] = True,
         rule: Annotated[Rule, Field(description="how a memory is changed")] = "gated delta",
         convolution: Annotated[int, Field(ge=0, description="positions of the short convolutions, 0: none")] = 4,
@@ -111,25 +113,42 @@ class MixtureOfMemories(MemoryLayer):
         if topk > memories:
             raise UsageError(f"tokens were to be sent to {topk} of {memories} memories: choose topk of 1 to {memories}")
         self.memories, self.topk, self.heads, self.shared, self.rule = memories, topk, heads, shared, rule
-        self.key_dim, self.value_dim = key_dim or width, value_dim or width
+        self.key_dim = key_dim or width
+        self.value_dim = value_dim or 2 * self.key_dim
         self.all = memories + int(shared)
         self.router = nn.Linear(width, memories, bias=False)
         self.queries = nn.Linear(width, heads * self.key_dim, bias=False)
         self.keys = nn.Linear(width, self.all * heads * self.key_dim, bias=False)
         self.values = nn.Linear(width, self.all * heads * self.value_dim, bias=False)
         self.strength = nn.Linear(width, self.all * heads, bias=False)
-        self.forgetting = nn.Linear(width, self.all * heads)
-        nn.init.constant_(self.forgetting.bias, -4.0)
-        self.norm = nn.RMSNorm(self.value_dim, eps=1e-6)
-        self.gate = nn.Linear(width, heads * self.value_dim)
-        # A gate that starts open: around zero SiLU changes its sign from token to token, and little would be learned.
-        nn.init.ones_(self.gate.bias)
+        self.forgetting = nn.Linear(width, self.all * heads, bias=False)
+        # As in Mamba2: rates that begin between 0 and 16, and steps between a thousandth and a tenth
+        self.rate_log = nn.Parameter(torch.empty(heads).uniform_(1e-4, 16).log())
+        step = torch.empty(heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+        self.step_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
+        self.norm = nn.RMSNorm(self.value_dim, eps=1e-5)
+        self.gate = nn.Linear(width, heads * self.value_dim, bias=False)
         self.out = nn.Linear(heads * self.value_dim, width, bias=False)
-        self.before = Convolved(width, convolution)
+        for part in (
+            self.router,
+            self.queries,
+            self.keys,
+            self.values,
+            self.strength,
+            self.forgetting,
+            self.gate,
+            self.out,
+        ):
+            nn.init.xavier_uniform_(part.weight, gain=2**-2.5)
+        inner = heads * (2 * self.key_dim + self.value_dim)
+        self.convolution = ShortConvolution(inner, convolution) if convolution else None
 
     def initial(self, batch: int) -> State:
         memories = self.out.weight.new_zeros(batch, self.all, self.heads, self.key_dim, self.value_dim)
-        return {"memories": memories, **self.before.initial(batch)}
+        if self.convolution is None:
+            return {"memories": memories}
+        recent = self.convolution.initial(batch * self.all)
+        return {"memories": memories, "recent": recent.reshape(batch, self.all, *recent.shape[1:])}
 
     def route(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The router's probabilities and the weights of the chosen, both (batch, length, memories)."""
@@ -151,17 +170,38 @@ class MixtureOfMemories(MemoryLayer):
         state = self.begin(x, state)
         if not isinstance(state, dict) or not isinstance(state["memories"], Tensor):
             raise StateError("the state of a mixture is a mapping with memories: give the one that it returned")
-        inputs, recent = self.before(x, state)
         _, weights = self.route(x)
         if self.shared:
             weights = torch.cat([weights, torch.ones_like(weights[..., :1])], -1)
-        weights = weights.transpose(1, 2).unsqueeze(2)
-        q = normalize(silu(self._split(self.queries(inputs[0]), 1)), dim=-1)
-        k = normalize(silu(self._split(self.keys(inputs[1]), self.all)), dim=-1)
-        v = silu(self._split(self.values(inputs[2]), self.all))
-        read, memories = self._change(x, q.expand_as(k), k, v, weights > 0, state["memories"])
-        mixed = self.norm((weights.unsqueeze(-1) * read).sum(1)).transpose(1, 2).flatten(2)
-        return self.out(mixed * silu(self.gate(x))), {"memories": memories, **recent}
+        weights = weights.transpose(1, 2)
+        chosen = weights > 0
+        q = self.queries(x).unsqueeze(1).expand(-1, self.all, -1, -1)
+        joined = torch.cat([q, self._split(self.keys(x)), self._split(self.values(x))], -1)
+        found: dict[str, State] = {}
+        if self.convolution is not None:
+            joined, found["recent"] = self._convolved(self.convolution, joined, chosen, state["recent"])
+        wide = self.heads * self.key_dim
+        q, k, v = torch.split(silu(joined), [wide, wide, self.heads * self.value_dim], -1)
+        q, k, v = (
+            one.reshape(*one.shape[:3], self.heads, one.shape[3] // self.heads).transpose(2, 3) for one in (q, k, v)
+        )
+        q, k = normalize(q, dim=-1), normalize(k, dim=-1)
+        read, found["memories"] = self._change(x, q, k, v, chosen.unsqueeze(2), state["memories"])
+        mixed = self.norm((weights[:, :, None, :, None] * read).sum(1).transpose(1, 2)).flatten(2)
+        return self.out(mixed * silu(self.gate(x))), found
+
+    @staticmethod
+    def _convolved(convolution: ShortConvolution, x: Tensor, chosen: Tensor, recent: State) -> tuple[Tensor, Tensor]:
+        """Inputs of the memories (batch, memories, length, features), each behind those that came to the same memory."""
+        if not isinstance(recent, Tensor):
+            raise StateError("the state of a mixture is a mapping with recent: give the one that it returned")
+        # What was sent to a memory first, in order; the rest is read after it and matters to nobody
+        order = (~chosen).int().argsort(dim=-1, stable=True).unsqueeze(-1)
+        gathered = x.gather(2, order.expand_as(x))
+        y, _ = convolution(gathered.flatten(0, 1), recent.flatten(0, 1))
+        last = chosen.sum(-1)[..., None, None] + torch.arange(recent.shape[2], device=x.device)[:, None]
+        after = torch.cat([recent, gathered], 2).gather(2, last.expand_as(recent))
+        return torch.zeros_like(x).scatter(2, order.expand_as(x), y.reshape(x.shape)), after
 
     def _change(
         self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, chosen: Tensor, memories: Tensor
@@ -169,13 +209,13 @@ class MixtureOfMemories(MemoryLayer):
         """Read and write every memory where it was chosen."""
         if self.rule == "linear":
             return linear_attention(q, k * chosen.unsqueeze(-1), v, memories, normalised=False)
-        log_decay = -softplus(self._split(self.forgetting(x), self.all).squeeze(-1)) * chosen
+        step = softplus(self._split(self.forgetting(x)).transpose(2, 3) + self.step_bias[:, None])
+        log_decay = -self.rate_log.exp()[:, None] * step * chosen
         if self.rule == "gated linear":
             return linear_attention(q, k * chosen.unsqueeze(-1), v, memories, log_decay=log_decay, normalised=False)
-        strength = self._split(self.strength(x), self.all).squeeze(-1).sigmoid() * chosen
+        strength = self._split(self.strength(x)).transpose(2, 3).sigmoid() * chosen
         return delta_rule(q, k, v, strength, log_decay, memories)
 
-    def _split(self, x: Tensor, memories: int) -> Tensor:
-        """From (batch, length, …) to (batch, memories, heads, length, width of a head)."""
-        split = (*x.shape[:2], memories, self.heads, x.shape[2] // (memories * self.heads))
-        return x.reshape(split).permute(0, 2, 3, 1, 4)
+    def _split(self, x: Tensor) -> Tensor:
+        """From (batch, length, memories × features) to (batch, memories, length, features)."""
+        return x.reshape(*x.shape[:2], self.all, x.shape[2] // self.all).transpose(1, 2)

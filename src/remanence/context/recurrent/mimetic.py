@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from remanence.context.layers.mixture_of_memories import MixtureOfMemories
 from remanence.context.layers.neural_memory import NeuralMemory
 from remanence.randomness import generator
 
@@ -46,8 +47,11 @@ def begin(layer: nn.Module, letters: int, codes: int, seed: int) -> int:
             queries.weight.copy_(_placed(shared, letters + codes, width))
             keys.weight.copy_(_placed(shared, letters, width).repeat(times, 1))
             found += 1
-        if isinstance(forgetting := getattr(part, "forgetting", None), nn.Linear):
+        if isinstance(forgetting := getattr(part, "forgetting", None), nn.Linear) and forgetting.bias is not None:
             forgetting.bias.fill_(-_HELD)
+        if isinstance(part, MixtureOfMemories):
+            part.rate_log.zero_()
+            part.step_bias.fill_(-_HELD)
         if isinstance(part, NeuralMemory):
             part.rates.bias[0] = _HELD
     return found
