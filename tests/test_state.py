@@ -28,9 +28,9 @@ def test_what_was_written_is_read_and_the_structure_alone(tmp_path):
         ({"format": "somebody/1", "structure": "{}"}, "was not saved by remanence .somebody/1"),
         ({"format": "remanence/x", "structure": "{}"}, "was not saved by remanence"),
         ({}, "it names no format"),
-        ({"format": FORMAT}, "structure in the header of .* cannot be read"),
-        ({"format": FORMAT, "structure": "{"}, "structure in the header of .* cannot be read"),
-        ({"format": FORMAT, "structure": json.dumps(7)}, "structure in the header of .* cannot be read"),
+        ({"format": str(FORMAT)}, "structure in the header of .* cannot be read"),
+        ({"format": str(FORMAT), "structure": "{"}, "structure in the header of .* cannot be read"),
+        ({"format": str(FORMAT), "structure": json.dumps(7)}, "structure in the header of .* cannot be read"),
     ],
 )
 @pytest.mark.parametrize("read", [read_state, read_structure])

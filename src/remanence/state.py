@@ -73,9 +73,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 def _structure(path: str | os.PathLike[str], header: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
     version = FORMAT.version_in(header.get("format"), path)
     if version is None:
-        found = header.get("format", "no format name")
+        found = header.get("format")
         raise StateError(
-            f"{path} was not saved by remanence ({found} instead of {FORMAT}): give the path of a saved one"
+            f"{path} was not saved by remanence ({found or 'it names no format'}): give the path of a saved one"
         )
     try:
         return version, dict(json.loads(header["structure"]))
