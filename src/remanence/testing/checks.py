@@ -35,12 +35,12 @@ def learns(taken: Walk) -> None:
     if kind == "answering":
         _reads(taken)
         return
-    rows = [len(test.y) for test in taken.stream.tests[: len(taken.after)]]
-    for index, (before, after) in enumerate(zip(taken.before[:1], taken.after[:1], strict=True)):
-        _require(taken, after > before, f"experience {index} was scored {before:.3f} before and {after:.3f} after it")
+    rows = [len(test.y) for test in taken.stream.tests]
+    first, last = taken.before[0], taken.after[0] if kind == "classification" else taken.end[0]
+    _require(taken, last > first, f"it was scored {first:.3f} before it was taught and {last:.3f} after it")
     if kind == "classification":
-        first = len(set(taken.stream.tests[0].y.tolist()))
-        _above(taken, "right after it the first experience", taken.after[0], 1 / first, rows[0])
+        two = len(set(taken.stream.tests[0].y.tolist()))
+        _above(taken, "right after it the first experience", taken.after[0], 1 / two, rows[0])
         classes = len({label for test in taken.stream.tests for label in test.y.tolist()})
         everything = sum(r * value for r, value in zip(rows, taken.end, strict=True)) / sum(rows)
         _above(taken, "at the end the whole stream", everything, 1 / classes, sum(rows))
