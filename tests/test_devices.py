@@ -34,7 +34,7 @@ NAMES = [
 
 @pytest.fixture
 def pretended(monkeypatch):
-    monkeypatch.setattr("remanence.weights.trainer.pick_device", lambda name: DEVICE)
+    monkeypatch.setattr("remanence.weights.parts_learner.pick_device", lambda name: DEVICE)
     real = torch.tensor
 
     def tensor(*given, device=None, **options):  # torch makes these at once, unseen by the mode
@@ -70,7 +70,9 @@ def test_a_learner_on_another_device_keeps_its_tensors_there(name, pretended):
     stream = rm.streams.limit(rm.streams.split("digits", experiences=5), 64, tests=8)
     known = {h.name for card in compose(name).systems for h in card.hyperparameters}
     settings = {key: value for key, value in SMALL.items() if key in known}
-    learner = build(recipe_for(name, stream, model="mlp:12", settings={**settings, "batch_size": 16, "device": "cuda"}))
+    small = [getattr(card.factory, "small", {}) for card in compose(name).systems]
+    model = next((own["model"] for own in small if "model" in own), "mlp:12")  # a network that has what it reads
+    learner = build(recipe_for(name, stream, model=model, settings={**settings, "batch_size": 16, "device": "cuda"}))
     experiences = list(stream.experiences())[:3]
     for experience in experiences[:2]:
         learner.learn(experience)

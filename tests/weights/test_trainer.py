@@ -91,7 +91,10 @@ def test_half_precision_trains_and_answers_in_full(name):
     stream = rm.streams.split("digits", experiences=5, task_ids=told)
     known = {h.name for part in compose(name).systems for h in part.hyperparameters}
     settings = {key: value for key, value in {"size": 20, "updates": 3}.items() if key in known}
-    learner = rm.make(name, stream, model="mlp:12", precision="bf16", batch_size=64, **settings)
+    model = next(
+        (part.factory.small["model"] for part in compose(name).systems if "model" in part.factory.small), "mlp:12"
+    )
+    learner = rm.make(name, stream, model=model, precision="bf16", batch_size=64, **settings)
     for _, experience in zip(range(2), stream.experiences(), strict=False):
         learner.learn(experience)
     assert learner.predict(stream.tests[0].x[:5]).scores.dtype == torch.float32

@@ -64,6 +64,7 @@ class Loop:
             step.scores = head(step.features)
         if self.halved:  # losses and memories are computed in full precision
             step.features, step.scores = _full(step.features), _full(step.scores)
+            step.maps = {name: _full(kept) for name, kept in step.maps.items()}
 
     def change(
         self, step: Step, optimizer: optimizers.Optimizer, moved: dict[str, nn.Parameter], hooks: Hooks

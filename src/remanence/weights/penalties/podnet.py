@@ -267,7 +267,7 @@ def stages(model: Model, shape: tuple[int, ...]) -> tuple[str, ...]:
     """
     owners = [name for name, layer in model.body.named_children() if any(True for _ in layer.parameters())]
     with torch.no_grad(), model.record(owners) as maps:
-        model.eval().features(torch.zeros(1, *shape))
+        model.eval().features(torch.zeros(1, *shape, device=next(model.parameters()).device))
     model.train()
     by_size = {tuple(maps[name].shape[2:]): name for name in owners if maps[name].dim() == 4}
     if not by_size:
