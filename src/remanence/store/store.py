@@ -6,33 +6,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from remanence.errors import Conflict, UsageError, nearest
-from remanence.store import forgetting, transfer
+from remanence.errors import UsageError, nearest
+from remanence.store import forgetting, revision, writing
 from remanence.store.async_mixin import AsyncMixin
 from remanence.store.database.base import Database
-from remanence.store.draft import GIVEN, clean, draft, identity, new_id
+from remanence.store.draft import clean, draft, identity, new_id
 from remanence.store.encoding import Encoding, Progress
-from remanence.store.record import Hits, Link, Receipt, Record
-from remanence.store.retrieve.retriever import Retriever
-from remanence.store.times import NEVER, Instant, instant, moment, now
-from remanence.store.version import StoredVersion, version_of
+from remanence.store.linking import Linking
+from remanence.store.record import Hits, Receipt, Record
+from remanence.store.retrieve.retriever import Retriever, check_asked
+from remanence.store.times import Instant, now
+from remanence.store.upkeep import Upkeep
+from remanence.store.version import version_of
 from remanence.store.where import filter_of
 
 if TYPE_CHECKING:
-    import os
-
     from remanence.store.encode.protocol import Encoder
     from remanence.store.language import Language
-    from remanence.store.manage import Policy
-
-_BULK = 5000
-LONGEST_QUESTION = 20_000
-"""Characters of one question."""
-MOST_HITS = 1_000_000_000
-"""Hits of one reading."""
 
 
-class Store(AsyncMixin):
+class Store(Linking, Upkeep, AsyncMixin):
     """Memory in one database. Safe to use from threads; in a forked child it goes on by itself.
 
     Open one with `remanence.store.open`. Every method that changes something is durable when it returns.
@@ -102,16 +95,18 @@ class Store(AsyncMixin):
         UsageError
             If a field is unknown or cannot be used; nothing is written.
         """
-        return self._written([draft({**fields, "text": text}, self.ids)], wait)[0]
-
-    def _written(self, drafts: list[Any], wait: bool) -> list[Record]:
+        made = draft({**fields, "text": text}, self.ids)
         at = self.clock()
-        rows = self.database.insert(drafts, at)
+        row = self.database.insert([made], at)[0]
+        self._follow(wait)
+        return version_of(made, at, row=row).record()
+
+    def _follow(self, wait: bool) -> None:
+        """Encode what was written: now, or in the background."""
         if wait:
             self.encoding.encode_queued()
         else:
             self.encoding.written()
-        return [version_of(d, at, row=row).record() for row, d in zip(rows, drafts, strict=True)]
 
     def write_many(
         self,
@@ -131,29 +126,9 @@ class Store(AsyncMixin):
         progress:
             Called with how many are written and how many there are (0 where that is not known).
         """
-        if isinstance(records, str | bytes | Mapping | Record) or not isinstance(records, Iterable):
-            raise UsageError(f"a {type(records).__name__} was given to write_many, expected several: give a list")
-        total = len(records) if isinstance(records, Sequence) else 0
-        ids: list[str] = []
-        at = self.clock()
-        with self.database.transaction():
-            block: list[Any] = []
-            for given in records:
-                block.append(draft(given, self.ids))
-                ids.append(block[-1].id)
-                if len(block) == _BULK:
-                    self.database.insert(block, at)
-                    block = []
-                    if progress:
-                        progress(len(ids), total)
-            if block:
-                self.database.insert(block, at)
-        if progress:
-            progress(len(ids), total or len(ids))
-        if wait:
-            self.encoding.encode_queued()
-        elif ids:
-            self.encoding.written()
+        ids = writing.write_many(self.database, records, self.ids, self.clock(), progress)
+        if wait or ids:
+            self._follow(wait)
         return ids
 
     # Reading
@@ -197,14 +172,7 @@ class Store(AsyncMixin):
         **options:
             Settings of the parts of reading, see `remanence.store.retrieve.retriever.RetrievalSettings`.
         """
-        if not isinstance(question, str) or not question.strip():
-            raise UsageError("the question is empty: ask something")
-        if len(question) > LONGEST_QUESTION:
-            raise UsageError(
-                f"the question has {len(question):,} characters, at most {LONGEST_QUESTION:,} can be asked: shorten it"
-            )
-        if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_HITS:
-            raise UsageError(f"k is {k!r}, expected a whole number of 1 or more, at most {MOST_HITS:,}")
+        check_asked(question, k)
         wanted = filter_of(scope, where, as_of=as_of, known_at=known_at, now=self.clock())
         self._refuse_unknown(wanted.scope)
         hits = self.retriever.read(clean(question), k, wanted, mode=mode, explain=explain, **options)
@@ -228,13 +196,7 @@ class Store(AsyncMixin):
         UsageError
             If there is none of that id.
         """
-        return self._current(record_id).record()
-
-    def _current(self, record_id: str) -> StoredVersion:
-        found = self.database.current([identity(record_id)])
-        if not found:
-            raise UsageError(f"there is no record {record_id}: it was never written, or it was forgotten")
-        return found[0]
+        return revision.current(self, record_id).record()
 
     def list(
         self, *, scope: str | None = "*", where: Any = None, limit: int = 100, newest: bool = True, **times: Any
@@ -287,68 +249,17 @@ class Store(AsyncMixin):
         **fields:
             Other fields to change.
         """
-        for name in fields:
-            if name not in GIVEN or name in ("id", "text"):
-                raise UsageError(
-                    f"a record has no field {name!r} that can be revised: {nearest(name, set(GIVEN) - {'id'})}"
-                )
-        if text is None and not fields and valid_from is None:
-            raise UsageError("nothing to revise was given: give a text or a field")
-        with self.database.transaction():
-            old = self._current(record_id)
-            if expected_version is not None and old.version != expected_version:
-                raise Conflict(
-                    f"record {old.id} is at version {old.version}, the change was made from version {expected_version}: "
-                    "read it again and decide anew"
-                )
-            at = self.clock()
-            since = instant(valid_from, "valid_from")
-            if correction:
-                starts = old.valid_from if since is None else since
-                closes = NEVER if old.valid_from is None else old.valid_from
-            else:
-                starts = closes = at if since is None else since
-            known = old.record()
-            given = {name: getattr(known, name) for name in GIVEN if name not in ("valid_from", "valid_to")}
-            given |= {"valid_to": known.valid_to if correction else None}
-            given |= fields | {"valid_from": moment(starts)} | ({} if text is None else {"text": text})
-            row = self.database.replace(old, draft(given), at, closes)
-            revised = self.database.stored([row])[0].record()
-        if wait:
-            self.encoding.encode_queued()
-        else:
-            self.encoding.written()
+        changes = {**fields} if text is None else {**fields, "text": text}
+        revised = revision.revise(self, record_id, changes, expected_version, valid_from, correction)
+        self._follow(wait)
         return revised
 
     def history(self, record_id: str) -> Sequence[Record]:
         """All versions of a record, oldest first, each with the time in which it was true."""
         found = self.database.history(identity(record_id))
         if not found:
-            self._current(record_id)
+            revision.current(self, record_id)
         return [stored.record() for stored in found]
-
-    # Links
-
-    def link(self, source: str, target: str, relation: str, weight: float = 1.0) -> Link:
-        """Relate two records: ``link(a, b, "supports")``."""
-        made = Link(identity(source), identity(target), _relation(relation), _weight(weight))
-        self.database.link([made], self.clock())
-        return made
-
-    def unlink(self, source: str, target: str, relation: str) -> bool:
-        """Take a link back; whether there was one."""
-        return bool(self.database.unlink([Link(identity(source), identity(target), _relation(relation))]))
-
-    def links(self, record_id: str | None = None) -> Sequence[Link]:
-        """The links that begin or end at a record, or all."""
-        return self.database.links(None if record_id is None else [identity(record_id)])
-
-    def neighbours(self, record_id: str, relation: str | None = None) -> Sequence[Record]:
-        """The records that a link joins to this one, either way."""
-        me = self._current(record_id).id
-        found = [one for one in self.database.links([me]) if relation is None or one.relation == relation]
-        ids = dict.fromkeys(one.target if one.source == me else one.source for one in found)
-        return [stored.record() for stored in self.database.current([one for one in ids if one != me])]
 
     # Forgetting
 
@@ -367,8 +278,6 @@ class Store(AsyncMixin):
         """
         return forgetting.forget(self, record, where, scope)
 
-    # Consolidation, moving, care
-
     @property
     def language(self) -> Language:
         """The language model that was given, or the rules that stand in for one."""
@@ -377,79 +286,6 @@ class Store(AsyncMixin):
 
             self._language = language("rules")
         return self._language
-
-    def consolidate(
-        self,
-        policy: str | Policy | Sequence[str | Policy] = ("merge", "link", "decay"),
-        *,
-        scope: str | None = "*",
-        progress: Progress | None = None,
-        **settings: Any,
-    ) -> dict[str, int]:
-        """Consolidate: what each policy did, counted.
-
-        Parameters
-        ----------
-        policy:
-            ``merge`` (records that say the same), ``link`` (what is alike), ``decay`` (strength fades without use),
-            ``summarise`` (a note for each source), ``promote`` (facts out of what is used often), an object
-            with ``run``, or several of them in order.
-        scope:
-            Where; each scope is looked after by itself.
-        progress:
-            Called with how many records a policy has looked at, and how many there are.
-        **settings:
-            Settings of the policies, by name.
-        """
-        from remanence.store.manage import consolidate
-
-        return consolidate(self, policy, scope, settings, progress)
-
-    def export(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
-        """Write everything to JSON lines: all versions and links; the number of versions written."""
-        return transfer.export(self, path, progress)
-
-    def import_(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
-        """Read what `export` wrote, in one transaction; the number of versions read."""
-        return transfer.import_(self, path, progress)
-
-    def encode(self, *, progress: Progress | None = None) -> int:
-        """Encode everything that waits for a vector; how many there were."""
-        return self.encoding.encode_queued(progress=progress)
-
-    def change_encoder(self, encoder: str | Encoder, *, wait: bool = True, progress: Progress | None = None) -> None:
-        """Encode everything anew; the old vectors serve until the new ones are complete.
-
-        An encoder that is compatible with the store's (``compatible_with``) needs none of this: open the store
-        with it, and old vectors answer its questions.
-
-        Parameters
-        ----------
-        encoder:
-            A name, or an object with ``name``, ``dimension`` and ``encode``.
-        wait:
-            Whether to return only when the new vectors serve; otherwise a thread does it. What is encoded when
-            it is stopped stays, and the next call goes on.
-        """
-        from remanence.store.encode.encoder import encoder_of
-
-        made = encoder_of(encoder)
-        if made is None:
-            raise UsageError("no encoder was named to change to: give a name such as 'minilm'")
-        self.encoding.change(made, progress, wait=wait)
-
-    def check(self, *, repair: bool = False) -> Sequence[str]:
-        """What is wrong, a sentence each, mended where `repair`; empty when all is well."""
-        return self.database.check(repair)
-
-    def optimize(self, *, progress: Progress | None = None) -> bool:
-        """Slow upkeep that reading gains from, the approximate index of a large store; whether there was any to do."""
-        return self.database.optimize(progress)
-
-    def statistics(self) -> dict[str, Any]:
-        """Counts and bytes."""
-        space = self.encoding.serving
-        return {**self.database.statistics(), "encoder": space.name if space else None}
 
     def close(self) -> None:
         self.encoding.close()
@@ -462,15 +298,3 @@ class Store(AsyncMixin):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _relation(given: Any) -> str:
-    if not isinstance(given, str) or not given.strip() or len(given) > 200:
-        raise UsageError(f"the relation of a link is {str(given)[:60]!r}, expected a short text such as 'supports'")
-    return clean(given.strip())
-
-
-def _weight(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not abs(given) <= 1e18:
-        raise UsageError(f"the weight of a link is {str(given)[:60]!r}, expected a number of at most 1e18")
-    return float(given)

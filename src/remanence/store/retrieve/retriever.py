@@ -34,6 +34,11 @@ CONTEXTUAL = ("hybrid", "graph")
 SPEAKERS = 1000
 """How many speakers are known by name when a question is read; in a store of more, names are words."""
 
+LONGEST_QUESTION = 20_000
+"""Characters of one question."""
+MOST_HITS = 1_000_000_000
+"""Hits of one reading."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSettings:
@@ -73,6 +78,18 @@ class RetrievalSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise UsageError(f"{name} is {value!r}, expected a number from {low:g} to {high:g}")
+
+
+def check_asked(question: Any, k: Any) -> None:
+    """Refuse what cannot be asked; see `remanence.store.Store.read`."""
+    if not isinstance(question, str) or not question.strip():
+        raise UsageError("the question is empty: ask something")
+    if len(question) > LONGEST_QUESTION:
+        raise UsageError(
+            f"the question has {len(question):,} characters, at most {LONGEST_QUESTION:,} can be asked: shorten it"
+        )
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_HITS:
+        raise UsageError(f"k is {k!r}, expected a whole number of 1 or more, at most {MOST_HITS:,}")
 
 
 def settings_of(options: dict[str, Any]) -> RetrievalSettings:
