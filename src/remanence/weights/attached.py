@@ -152,17 +152,16 @@ class Attached(Trainer):
             before_batch(batch, self._context)
         for rehearse in self._hooks["rehearse"]:
             batch = rehearse(batch, self._context)
-        if batch.entry is not None:
+        if batch.entry is not None or batch.latents is not None:
             raise Unsupported("a part rehearses activations (hook rehearse), which a loop of one's own cannot take in")
         shown = batch.x
         for augment in self._hooks["augment"]:
             shown = augment(shown, batch, self._context)
         self._batch, self._shown = batch, shown
         object.__setattr__(self, "seen", self.seen + batch.fresh)
-        target = batch.y
-        if target is None:
+        if batch.y is None:
             raise Unsupported("a part rehearses rows without targets (hook rehearse), which no loop's loss can take in")
-        return shown, target
+        return shown, batch.y
 
     def loss(self) -> Tensor:
         """The objective and every term of the parts on the batch that just went forward, to call backward on.
