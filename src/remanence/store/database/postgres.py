@@ -93,10 +93,10 @@ class PostgresDatabase(SqlDatabase):
         )
 
     def _queue(self, rows: Sequence[int]) -> None:
-        for space in self.spaces():
-            self.connection.run(
-                "INSERT INTO queue (space, row_id) SELECT ?::integer, unnest(?::bigint[])", [space.number, list(rows)]
-            )
+        self.connection.run(
+            "INSERT INTO queue (space, row_id) SELECT s.space, n.number FROM spaces s, unnest(?::bigint[]) AS n(number)",
+            [list(rows)],
+        )
 
     # Search
 

@@ -29,6 +29,8 @@ class SqlDatabase(SqlWriting):
         return bool(found) is not only
 
     def speakers(self, wanted: Filter, limit: int) -> list[str]:
+        if wanted.scope == "":  # one scope, if it is there at all
+            return self._speakers_of("(SELECT scope FROM scopes WHERE path = ?)", "", limit)
         text, values = scope_condition(wanted)
         scopes = self.connection.run(
             f"SELECT r.scope FROM scopes r WHERE {text or '1=1'} LIMIT ?", [*values, _SCOPES + 1]
@@ -37,15 +39,18 @@ class SqlDatabase(SqlWriting):
             return []
         found: dict[str, None] = {}
         for (scope,) in scopes:
-            # each step looks up the next speaker in the index, however many records the one before has
-            named = self.connection.run(
-                "WITH RECURSIVE s(speaker) AS (SELECT min(speaker) FROM records WHERE scope = ? AND speaker IS NOT NULL UNION ALL "
-                "SELECT (SELECT min(speaker) FROM records WHERE scope = ? AND speaker > s.speaker) FROM s "
-                "WHERE s.speaker IS NOT NULL) SELECT speaker FROM s WHERE speaker IS NOT NULL LIMIT ?",
-                [scope, scope, limit],
-            )
-            found |= dict.fromkeys(speaker for (speaker,) in named)
+            found |= dict.fromkeys(self._speakers_of("?", scope, limit))
         return list(found)[:limit]
+
+    def _speakers_of(self, scope: str, value: str | int, limit: int) -> list[str]:
+        """The speakers of one scope: each step looks up the next one in the index, however many records one has."""
+        named = self.connection.run(
+            f"WITH RECURSIVE s(speaker) AS (SELECT min(speaker) FROM records WHERE scope = {scope} AND speaker IS NOT NULL "
+            f"UNION ALL SELECT (SELECT min(speaker) FROM records WHERE scope = {scope} AND speaker > s.speaker) FROM s "
+            "WHERE s.speaker IS NOT NULL) SELECT speaker FROM s WHERE speaker IS NOT NULL LIMIT ?",
+            [value, value, limit],
+        )
+        return [speaker for (speaker,) in named]
 
     # Links
 

@@ -89,23 +89,3 @@ class SqlVersions(SqlVectors):
     def count(self, wanted: Filter) -> int:
         text, values = condition(wanted, self.connection)
         return int(self.connection.run(f"SELECT count(*) FROM records r WHERE {text}", values)[0][0])
-
-    def neighbours_in_order(self, rows: Rows, reach: int, wanted: Filter) -> Rows:
-        found = np.zeros((len(rows), 2 * reach), dtype=np.int64)
-        text, values = condition(wanted, self.connection)
-        places = {told.row: told for told in self.stored(rows)}
-        known: dict[tuple[int, str], list[int]] = {}
-        for place, row in enumerate(rows.tolist()):
-            told = places.get(row)
-            if told is None:
-                continue
-            for side, (sign, order) in enumerate((("<", "DESC"), (">", "ASC"))):
-                same = "r.source IS NULL" if told.source is None else "r.source = ?"
-                near = self.connection.run(
-                    f"SELECT r.row_id FROM records r JOIN scopes p ON p.scope = r.scope WHERE p.path = ? AND {same} "
-                    f"AND r.row_id {sign} ? AND {text} ORDER BY r.row_id {order} LIMIT ?",
-                    [told.scope, *([] if told.source is None else [told.source]), row, *values, reach],
-                )
-                known[row, order] = [n for (n,) in near]
-                found[place, side * reach : side * reach + len(near)] = known[row, order]
-        return found

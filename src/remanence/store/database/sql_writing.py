@@ -28,6 +28,10 @@ class SqlWriting(SqlVersions):
     def _next_rows(self, count: int) -> range:
         """Fresh row numbers; only inside a transaction."""
 
+    @abstractmethod
+    def _queue(self, rows: Sequence[int]) -> None:
+        """Let rows wait for a vector in every space, in one statement."""
+
     def insert(self, drafts: Sequence[Draft], recorded_at: int) -> list[int]:
         return self._insert([version_of(draft, recorded_at) for draft in drafts])
 
@@ -91,13 +95,12 @@ class SqlWriting(SqlVersions):
                     f"the id {bytes(used[0][0]).hex()} is taken: use revise to write a new version of that record"
                 )
 
-    def _scope_numbers(self, paths: Iterable[str]) -> dict[str, int]:
-        numbers = {}
-        for path in paths:
-            found = self.connection.run("SELECT scope FROM scopes WHERE path = ?", [path])
-            if not found:
-                found = self.connection.run("INSERT INTO scopes (path) VALUES (?) RETURNING scope", [path])
-            numbers[path] = found[0][0]
+    def _scope_numbers(self, paths: set[str]) -> dict[str, int]:
+        text, values = self.connection.among("path", sorted(paths))
+        numbers = dict(self.connection.run(f"SELECT path, scope FROM scopes WHERE {text}", values))
+        for path in sorted(paths - numbers.keys()):
+            made = self.connection.run("INSERT INTO scopes (path) VALUES (?) RETURNING scope", [path])
+            numbers[path] = made[0][0]
         return numbers
 
     def _write(self, rows: Sequence[int], versions: Sequence[StoredVersion]) -> None:
@@ -132,12 +135,6 @@ class SqlWriting(SqlVersions):
             told.metadata,
             bytes.fromhex(told.parent) if told.parent else None,
         )
-
-    def _queue(self, rows: Sequence[int]) -> None:
-        for space in self.spaces():
-            self.connection.run_many(
-                "INSERT INTO queue (space, row_id) VALUES (?, ?)", [(space.number, row) for row in rows]
-            )
 
     # Deleting
 

@@ -7,7 +7,6 @@ import os
 import re
 import threading
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from remanence.errors import UsageError
 from remanence.store.database import care
 from remanence.store.database.base import Rows, Space, Vectors
+from remanence.store.database.conditions import condition
 from remanence.store.database.migrate import prepare
 from remanence.store.database.shortlist import shortlist
 from remanence.store.database.sidecar import FORMER_NAMES, INDEXES, Sidecar
@@ -28,6 +28,9 @@ from remanence.store.where import Filter
 
 _PIECES = re.compile("[^\\W_\u19b0-\u19c0\u19c8\u19c9\u1cf2\u1cf3]+")
 """What FTS5 takes as one word each; those letters (of New Tai Lue and Vedic) it takes as spaces."""
+
+_TOGETHER = 100
+"""Words that are looked up in one statement."""
 
 _SHORTLIST = 300
 """How many rows full text ranks by BM25 at least, of those that hold the rarest terms."""
@@ -94,6 +97,12 @@ class SqliteDatabase(SqlDatabase):
         first = (found[0][0] if found else 0) + 1
         return range(first, first + count)
 
+    def _queue(self, rows: Sequence[int]) -> None:
+        self.connection.run(
+            "INSERT INTO queue (space, row_id) SELECT s.space, v.value FROM spaces s, json_each(?) v",
+            [json.dumps(list(rows))],
+        )
+
     def _make_space_tables(self, space: Space) -> None:
         self.connection.run(f"CREATE TABLE vectors_{space.number} (row_id INTEGER PRIMARY KEY, vector BLOB NOT NULL)")
 
@@ -120,8 +129,7 @@ class SqliteDatabase(SqlDatabase):
 
     def words(self, terms: Sequence[str], k: int, wanted: Filter) -> tuple[Rows, NDArray[np.float32]]:
         asked = list(dict.fromkeys(f'"{piece}"' for term in terms for piece in _PIECES.findall(term)))
-        held = [self._rows("SELECT rowid FROM words WHERE words MATCH ?", [one]) for one in asked]
-        total = self.connection.run("SELECT max(row_id) FROM records")[0][0] or 0
+        held, total = self._held(asked)
         rows = self._best_admitted(shortlist(held, total), max(_SHORTLIST, 4 * k), k, wanted)
         # The plus keeps SQLite from looking every row of the list up in the full-text index one by one
         found = (
@@ -145,9 +153,36 @@ class SqliteDatabase(SqlDatabase):
             return found
         return rows[np.isin(rows, self.matching(wanted))][:count]
 
-    def _rows(self, statement: str, values: Sequence[Any]) -> Rows:
-        found = self.connection.run(statement, values)
-        return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=len(found))
+    def _held(self, asked: Sequence[str]) -> tuple[list[Rows], int]:
+        """For each word the rows that hold it, and how many rows there are (about)."""
+        rows: list[list[int]] = [[] for _ in range(len(asked) + 1)]
+        for begin in range(0, max(len(asked), 1), _TOGETHER):
+            some = asked[begin : begin + _TOGETHER]
+            arms = (f" UNION ALL SELECT {begin + n}, rowid FROM words WHERE words MATCH ?" for n in range(len(some)))
+            for place, row in self.connection.run("SELECT -1, max(row_id) FROM records" + "".join(arms), some):
+                rows[place].append(row)
+        return [np.array(one, dtype=np.int64) for one in rows[:-1]], rows[-1][0] or 0
+
+    def neighbours_in_order(self, rows: Rows, reach: int, wanted: Filter) -> Rows:
+        found = np.zeros((len(rows), 2 * reach), dtype=np.int64)
+        text, values = condition(wanted, self.connection)
+        sides = [
+            "(SELECT json_group_array(row_id) FROM (SELECT r.row_id FROM records r WHERE r.scope = a.scope "
+            f"AND r.source IS a.source AND r.row_id {sign} a.row_id AND {text} ORDER BY r.row_id {order} LIMIT ?))"
+            for sign, order in (("<", "DESC"), (">", "ASC"))
+        ]
+        among, these = self.connection.among("a.row_id", rows)
+        near = {
+            row: (json.loads(before), json.loads(after))
+            for row, before, after in self.connection.run(
+                f"SELECT a.row_id, {', '.join(sides)} FROM records a WHERE {among}",
+                [*values, reach, *values, reach, *these],
+            )
+        }
+        for place, row in enumerate(rows.tolist()):
+            for side, beside in enumerate(near.get(row, ())):
+                found[place, side * reach : side * reach + len(beside)] = beside
+        return found
 
     def frequencies(self, terms: Sequence[str]) -> list[int]:
         stems = [stem(folded(term)) for term in terms]
