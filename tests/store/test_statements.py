@@ -8,7 +8,7 @@ import pytest
 
 import remanence.store as stores
 
-WRITE, READ = 15, 14
+WRITE, READ = 15, 13
 """Statements of a write that waits for its vector, and of a reading of what nobody has changed."""
 
 

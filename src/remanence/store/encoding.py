@@ -138,6 +138,8 @@ class Encoding:
             done += len(batch)
             if progress:
                 progress(done, max(total, done))
+            if len(batch) < size:
+                break
         return done
 
     def _put(self, space: Space, batch: list[tuple[int, str]]) -> None:
