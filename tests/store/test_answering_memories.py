@@ -100,7 +100,7 @@ def test_a_budget_that_holds_no_record_is_refused(stream):
 
 
 def test_settings_of_reading_are_told_apart_from_those_of_the_memory(stream):
-    assert made(stream, "a-mem[rules]", records=2, link=False).reading.records == 2
+    assert made(stream, "a-mem[rules]", records=2, link=False).reader_settings.records == 2
     for wrong, says in (({"records": 0}, "records must be"), ({"record": 3}, "no hyperparameter 'record'")):
         with pytest.raises(UsageError, match=says):
             made(stream, "rag", **wrong)

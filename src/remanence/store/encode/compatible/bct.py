@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field
-from torch import Tensor, nn
 
 from remanence.hyperparameters import validated
 from remanence.registry import system
-from remanence.store.encode.compatible.head import EmbeddingHead, classification, required
+from remanence.store.encode.compatible.aligned import AlignedHead
 
 
 @system("bct", place="store")
-class BCT(EmbeddingHead):
+class BCT(AlignedHead):
     """Classification of the vectors, plus α times classification of their first numbers by the old class means.
 
     Parameters
@@ -36,6 +35,7 @@ class BCT(EmbeddingHead):
     -------
     >>> import torch
     >>> features, labels = torch.eye(4).repeat(8, 1), torch.arange(4).repeat(8)
+    >>> from remanence.store.encode.compatible.head import EmbeddingHead
     >>> old = EmbeddingHead(4, 3, epochs=100, lr=0.03).fit(features, labels)(features).detach()
     >>> new = BCT(4, 3, dimension=5, epochs=100, lr=0.03, seed=1).fit(features, labels, old)
     >>> found = (new.to_old(new(features)) @ old.T).argmax(1)
@@ -63,20 +63,7 @@ class BCT(EmbeddingHead):
         **others: Any,
     ) -> None:
         super().__init__(inputs, old_dimension, **others)
-        self.influence = influence
-
-    def _loss(
-        self,
-        features: Tensor,
-        columns: Tensor,
-        classifier: nn.Linear,
-        old: Tensor | None,
-        prototypes: Tensor | None,
-        teacher: Tensor | None,
-    ) -> Tensor:
-        vectors = self(features)
-        influence = classification(self.to_old(vectors), required(prototypes, "bct"), columns)
-        return classification(vectors, classifier.weight, columns) + self.influence * influence
+        self.influence = self.alignment = influence
 
     def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), "influence": self.influence}

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from remanence.hyperparameters import validated
 from remanence.registry import Paper, system
-from remanence.store.encode.compatible.head import EmbeddingHead, classification, required
+from remanence.store.encode.compatible.aligned import AlignedHead
 from remanence.store.encode.compatible.rotation import Rotation
 
 
@@ -32,7 +31,7 @@ from remanence.store.encode.compatible.rotation import Rotation
     baseline="bct",
     variant="one update of the encoder, a head on features",
 )
-class OCA(EmbeddingHead):
+class OCA(AlignedHead):
     """Orthogonal compatible alignment.
 
     With h the head's unit vector, the vector kept is v = R h, R a learnt rotation, so that ⟨v, v'⟩ = ⟨h, h'⟩.
@@ -56,6 +55,7 @@ class OCA(EmbeddingHead):
     -------
     >>> import torch
     >>> features, labels = torch.eye(4).repeat(8, 1), torch.arange(4).repeat(8)
+    >>> from remanence.store.encode.compatible.head import EmbeddingHead
     >>> old = EmbeddingHead(4, 3, epochs=100, lr=0.03).fit(features, labels)(features).detach()
     >>> new = OCA(4, 3, dimension=5, epochs=100, lr=0.03, seed=1).fit(features, labels, old)
     >>> found = (new.to_old(new(features)) @ old.T).argmax(1)
@@ -87,25 +87,9 @@ class OCA(EmbeddingHead):
         self.alignment = alignment
         self.turn = Rotation(self.dimension)
 
-    def forward(self, features: Tensor) -> Tensor:
-        turned: Tensor = self.turn(self._plain(features))
+    def _kept(self, plain: Tensor) -> Tensor:
+        turned: Tensor = self.turn(plain)
         return turned
-
-    def _plain(self, features: Tensor) -> Tensor:
-        return functional.normalize(self.body(features), dim=1)
-
-    def _loss(
-        self,
-        features: Tensor,
-        columns: Tensor,
-        classifier: nn.Linear,
-        old: Tensor | None,
-        prototypes: Tensor | None,
-        teacher: Tensor | None,
-    ) -> Tensor:
-        plain = self._plain(features)
-        aligned = classification(self.to_old(self.turn(plain)), required(prototypes, "oca"), columns)
-        return classification(plain, classifier.weight, columns) + self.alignment * aligned
 
     def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), "alignment": self.alignment}
