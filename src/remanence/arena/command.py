@@ -18,7 +18,6 @@ from remanence.arena.parallel import run_all
 from remanence.arena.report import Report
 from remanence.arena.result import Result
 from remanence.arena.tables import final_tables
-from remanence.composition import compose
 from remanence.errors import UsageError
 
 
@@ -106,7 +105,7 @@ def not_taken(config: RunConfig) -> list[tuple[str, list[str]]]:
     """Which of the training settings given for all learners mean nothing to which of them."""
     found = []
     for name in config.learners:
-        used = compose(name).training_settings_used
+        used = config.composed(name).training_settings_used
         unused = sorted(set(config.training) - used) if used is not None else []
         if unused:
             found.append((name, unused))

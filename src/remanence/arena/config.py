@@ -122,14 +122,14 @@ class RunConfig(BaseModel):
         """
         found: list[tuple[str, str, int | None]] = []
         for name in self.learners:
-            outside = self._composed(name).reference
+            outside = self.composed(name).reference
             if outside or len(self.budgets) < 2:
                 found.append((name, name, None if outside else next(iter(self.budgets.values()), None)))
             else:
                 found += [(f"{name}@{written}", name, size) for written, size in self.budgets.items()]
         return found
 
-    def _composed(self, name: str) -> Composition:
+    def composed(self, name: str) -> Composition:
         """The systems of one learner, resolved once."""
         if name not in self._compositions:
             self._compositions[name] = compose(name)
@@ -144,9 +144,9 @@ class RunConfig(BaseModel):
             if isinstance(value, dict):
                 raise UsageError(f'the run\'s setting {key} in `set` is a table: write "{key}.NAME" = VALUE instead')
         for name in self.learners:
-            composed = self._composed(name)
+            composed = self.composed(name)
             composed.check(composed.split_settings(self.settings_of(name))[0])
-        components = {card.name for name in self.learners for card in self._composed(name).systems}
+        components = {card.name for name in self.learners for card in self.composed(name).systems}
         for key in self.set:
             owner, dot, _ = key.partition(".")
             if not dot:

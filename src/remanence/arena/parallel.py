@@ -42,7 +42,7 @@ def plan(config: RunConfig) -> list[dict[str, Any]]:
             recipe = recipe_of(config, name, stream, seed, budget)
             if seed == 0:
                 try:
-                    check_fits(factory.build(recipe), stream, name, config.online)
+                    check_fits(factory.build(recipe, composed=config.composed(name)), stream, name, config.online)
                 except BudgetError as error:  # of several budgets some may be too small, and the others are run
                     refused.append(error)
                     if len(config.budgets) < 2 or len(refused) == len(entries):
@@ -64,7 +64,7 @@ def plan(config: RunConfig) -> list[dict[str, Any]]:
 def recipe_of(config: RunConfig, name: str, stream: Stream, seed: int, budget: int | None) -> Recipe:
     """The recipe of one learner under one budget."""
     return factory.recipe_for(
-        name,
+        config.composed(name),
         stream,
         model=config.training.get("model"),
         seed=seed,
