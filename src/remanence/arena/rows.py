@@ -79,7 +79,7 @@ class AxisUnit:
     def interval(self, interval: Interval, metric: str = "") -> str:
         """The mean and deviation of the score, or of another metric in its units.
 
-        >>> AxisUnit().interval(Spread(0.8, 0.02, 5)), AxisUnit("rmse").interval(Spread(1.8134, 0.01615, 5))
+        >>> AxisUnit().interval(Interval(0.8, 0.02, 5)), AxisUnit("rmse").interval(Interval(1.8134, 0.01615, 5))
         ('80.0 ± 2.0', '1.813 ± 0.016')
         """
         unit = AxisUnit() if metric in RATIOS else self
