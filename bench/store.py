@@ -129,7 +129,7 @@ def build(folder: Path, rows: int, precision: str = "float32") -> dict[str, Any]
         told["characters"] = characters
         notes.write_text(json.dumps(told))
         told["catching up"] = timed(lambda: store.database.dense(space, vectors[0], 1, everywhere(store)))
-        told["settling"] = timed(store.settle)
+        told["settling"] = timed(store.optimize)
         told["largest"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     told["disk"] = disk(folder, name)
     if told["settling"]["processor"] < 1 and (known := json.loads(notes.read_text())).get("settling"):

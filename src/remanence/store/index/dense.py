@@ -127,9 +127,7 @@ class DenseIndex:
 
     def files(self) -> list[Path]:
         """Every file there is, the empty lock included."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(path for path in self.folder.iterdir() if path.is_file())
+        return sorted(path for path in self.folder.iterdir() if path.is_file()) if self.folder.is_dir() else []
 
     def close(self) -> None:
         """Let the maps go; the next call maps again."""
