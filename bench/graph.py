@@ -29,8 +29,8 @@ BATCHES = 4
 FACTS = {"hipporag2[given]": HippoRAG2Given, "hipporag2[rules]": HippoRAG2}
 VARIANTS: dict[str, dict[str, Any]] = {
     "": {},
-    ", no names (as in the paper)": {"names": 0.0},
-    ", no names, no filter": {"names": 0.0, "recognise": False},
+    ", names as seeds": {"names": 2.0},
+    ", names as seeds, no filter": {"names": 2.0, "recognise": False},
     ", no filter": {"recognise": False},
     ", no synonym edges": {"synonyms": 1.5},
     ", no passage nodes": {"context": False},
