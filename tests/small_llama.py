@@ -1,12 +1,14 @@
 """Small language models with random weights: whatever a cache does must hold for any weights."""
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 VOCABULARY = 40
 
 
 def small_llama(seed=0, **changes):
+    # Loaded where a model is made: finding the tests takes seconds less
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     settings = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,

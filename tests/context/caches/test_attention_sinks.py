@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import DynamicCache
+import transformers
 
 import remanence as rm
 
@@ -119,7 +119,7 @@ def test_turning_does_not_wear_rounded_keys_off(llama, dtype):
     model = small_llama(num_hidden_layers=1).to(dtype)
     tokens = torch.randint(40, (1, 2_000), generator=torch.Generator().manual_seed(5))
     cache = rm.context.cache("attention-sinks", model=model, tokens=16, sinks=4, slack=1)
-    fresh = DynamicCache()
+    fresh = transformers.DynamicCache()
     with cache.attach(model):
         for at in range(2_000):
             model(tokens[:, at : at + 1], past_key_values=cache)

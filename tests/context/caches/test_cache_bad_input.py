@@ -3,16 +3,6 @@
 import pytest
 import torch
 import transformers
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    MambaConfig,
-    MambaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    T5Config,
-    T5ForConditionalGeneration,
-)
 
 import remanence as rm
 from remanence.errors import BudgetError, StateError, Unsupported, UsageError
@@ -27,14 +17,14 @@ def test_an_unknown_policy_names_the_nearest(llama):
     ("model", "why"),
     [
         (
-            lambda: T5ForConditionalGeneration(
-                T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+            lambda: transformers.T5ForConditionalGeneration(
+                transformers.T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
             ),
             "is an encoder-decoder",
         ),
         (
-            lambda: MistralForCausalLM(
-                MistralConfig(
+            lambda: transformers.MistralForCausalLM(
+                transformers.MistralConfig(
                     vocab_size=20,
                     hidden_size=16,
                     intermediate_size=8,
@@ -47,7 +37,9 @@ def test_an_unknown_policy_names_the_nearest(llama):
             "sliding",
         ),
         (
-            lambda: MambaForCausalLM(MambaConfig(vocab_size=20, hidden_size=8, state_size=4, num_hidden_layers=1)),
+            lambda: transformers.MambaForCausalLM(
+                transformers.MambaConfig(vocab_size=20, hidden_size=8, state_size=4, num_hidden_layers=1)
+            ),
             "MambaForCausalLM",
         ),
         (lambda: torch.nn.Linear(2, 2), "a Linear was given as the model"),
@@ -60,7 +52,9 @@ def test_a_model_that_cannot_be_used_is_named_with_those_that_can(model, why):
 
 
 def test_learned_positions_can_only_stay_as_they_are():
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=64, n_embd=8, n_layer=2, n_head=2)).eval()
+    model = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=20, n_positions=64, n_embd=8, n_layer=2, n_head=2)
+    ).eval()
     with pytest.raises(UsageError, match="cannot be moved"):
         rm.context.cache("attention-sinks", model=model, tokens=16)
     cache = rm.context.cache("attention-sinks", model=model, tokens=16, positions="original")

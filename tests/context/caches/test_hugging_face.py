@@ -3,14 +3,14 @@
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+import transformers
 
 import remanence as rm
 
 
 def test_mask_sizes_are_the_same_by_count_and_by_positions() -> None:
-    llama = LlamaForCausalLM(
-        LlamaConfig(
+    llama = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
             vocab_size=8,
             hidden_size=16,
             intermediate_size=16,

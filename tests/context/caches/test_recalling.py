@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+import transformers
 
 import remanence as rm
 from remanence.context.caches.bank import Found, best
@@ -60,7 +60,9 @@ def test_the_bank_is_at_position_0_and_sinks_stand_before_the_window(llama, text
     assert front.tolist() == [0, 1, 2, *range(90 - len(front) + 3, 90)]
     position = int(cache.rows.next[0]) - len(front) + torch.arange(len(front))
     cos, sin = llama.model.rotary_emb(raw, position[None])
-    expected = apply_rotary_pos_emb(raw[:, :, front], raw[:, :, front], cos, sin)[1]
+    expected = transformers.models.llama.modeling_llama.apply_rotary_pos_emb(
+        raw[:, :, front], raw[:, :, front], cos, sin
+    )[1]
     assert torch.allclose(held.keys[:, :, ~away], expected, atol=1e-4)
 
 
