@@ -19,6 +19,7 @@ PARTS = {
     "peers": "above",
     "memory": "below",
     "startup": "below",
+    "contract": "below",
     "encoder": "above",
     "finding": "above",
     "graph": "above",
