@@ -15,6 +15,8 @@ from typing import Any, Self, TypeVar
 
 import torch
 
+from remanence.registry import all_systems
+
 Found = TypeVar("Found")
 
 _TAKES_SECONDS = ("transformers.models.llama.modeling_llama", "sklearn.datasets", "torch._dynamo")
@@ -52,6 +54,7 @@ def _load() -> None:
     for module in _TAKES_SECONDS:
         if importlib.util.find_spec(module.partition(".")[0]) is not None:
             importlib.import_module(module)
+    all_systems()
     torch.set_num_threads(1)
 
 
