@@ -20,7 +20,7 @@ def memory(width: int = 6, classes: int = 3, **settings: object) -> tuple[ReLoop
     part = ReLoop2(**{"arrays": 5, "bits": 3, **settings})
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(width, 3))
     trainer = Trainer(model, [part], lr=0.1)
-    trainer._add_classes(list(range(classes)))
+    trainer.context.add_classes(list(range(classes)))
     return part, trainer
 
 
@@ -78,7 +78,7 @@ def test_where_no_bucket_knows_anything_the_network_answers_alone():
 def test_a_weight_of_one_answers_with_the_labels_of_the_buckets():
     part, trainer = memory(weight=1.0, half_life=0)
     x, y, base = rows(1)
-    part.write(trainer._features(x), y, base)
+    part.write(trainer.context.features(x), y, base)
     assert torch.allclose(trainer.predict(x).scores.exp(), y, atol=1e-6)
     assert (trainer.predict(x).scores > -math.inf).all()
 

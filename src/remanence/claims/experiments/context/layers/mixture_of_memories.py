@@ -56,6 +56,7 @@ CLAIM = Experiment(
     equal="bytes of state, to 1 %, updates, sequences and width; the mixture has more projections",
     reduced="width 32 and one layer on generated pairs, where the paper trains language models of 380 million and 1.3 "
     "billion parameters; without the auxiliary loss",
-    cause="One memory of 22 × 22 has room for all 12 pairs, so that there is no interference for several to relieve, and "
-    "the mixture is still learning when the updates end.",
+    cause="Of the layer as it was before its convolutions and decay became those of its authors, with one memory of 18 × 18 "
+    "beside it: that memory has room for all 12 pairs, so that there is no interference for several to relieve, and the "
+    "mixture is still learning when the updates end. The claim is to be run again.",
 )
