@@ -15,6 +15,7 @@ from remanence.claims.engine import command, results
 from remanence.claims.engine.docs import index, page, write
 from remanence.claims.engine.prove import prove
 from remanence.claims.engine.registry import claims
+from remanence.claims.engine.verdict import RULES
 from remanence.errors import StateError
 
 
@@ -80,6 +81,17 @@ def test_every_row_of_a_table_has_as_many_cells(verdict):
         lines = [line for line in text.splitlines() if line.startswith("|")]
         assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
     assert sum(line.startswith("| [") for line in index({"er": verdict}).splitlines()) == len(claims())
+
+
+def test_a_verdict_by_earlier_rules_is_marked_in_the_index(verdict):
+    row = next(
+        line
+        for line in index({"er": dataclasses.replace(verdict, rules=RULES - 1)}).splitlines()
+        if line.startswith("| [`er`]")
+    )
+    assert row.endswith("† |")
+    assert "† Judged by earlier rules" in index({"er": dataclasses.replace(verdict, rules=RULES - 1)})
+    assert "†" not in index({"er": dataclasses.replace(verdict, rules=RULES)})
 
 
 def test_a_claim_that_was_never_run_is_listed_as_such():

@@ -36,6 +36,10 @@ machines that did other work beside.
 """
 
 
+EARLIER = " †"
+"""Behind a verdict in the index that was reached by earlier rules."""
+
+
 def write(folder: str | os.PathLike[str], verdicts: Mapping[str, Verdict], only: Iterable[str] | None = None) -> None:
     """Write the index and the pages of rooms, each whole or not at all.
 
@@ -81,6 +85,14 @@ def index(verdicts: Mapping[str, Verdict]) -> str:
     lines += [
         ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) + f"; {total:,.0f} seconds in all."
     ]
+    earlier = [v for v in known if v.rules < RULES]
+    if earlier:
+        shown = sum(v.verdict == "shown" for v in earlier)
+        lines += [
+            "",
+            f"{EARLIER.strip()} Judged by earlier rules, which looked at no edges, ties, floors or controls: {len(earlier)} "
+            f"verdicts, {shown} of them shown. Take these as not settled until they are run again.",
+        ]
     rooms: dict[str, list[str]] = {}
     for name in names:
         rooms.setdefault(room_of(name), []).append(name)
@@ -127,7 +139,9 @@ def _cell(text: str) -> str:
 
 def _brief(name: str, verdict: Verdict | None) -> list[str]:
     told = claims()[name].as_dict() if verdict is None else verdict.claim
-    standing = ["–", "not run yet"] if verdict is None else [verdict.difference, f"**{verdict.grade}**"]
+    standing = ["–", "not run yet"]
+    if verdict is not None:
+        standing = [verdict.difference, f"**{verdict.grade}**" + EARLIER * (verdict.rules < RULES)]
     place = f"{ROOMS}/{page_name(room_of(name))}"
     return [
         f"[`{told['system']}`]({place})",
